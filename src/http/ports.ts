@@ -1,0 +1,188 @@
+// What the HTTP room needs of the rest. `main.ts` hands in the real thing, contract tests hand in a fake.
+// Requests go down as plain data and outcomes come back by number, so that the two sides may one day be threads.
+
+import type { Result } from "../lib/result.ts";
+import type { ErrorCode, Refusal } from "../model/errors.ts";
+
+/** Which nodes must have synced a write before it is answered. `configured` takes the topic's or the node's own. */
+export type Ack = "configured" | "leader" | "majority" | "all";
+
+/** `sealed` goes to the log; `rocket` stays in memory. */
+export type WriteMode = "sealed" | "rocket";
+
+/** A topic as a request sees it. Stable while the topic lives; do not keep it across an await: ask again. */
+export interface TopicView {
+  readonly id: number;
+  readonly name: string;
+  readonly partitions: number;
+  readonly mode: WriteMode;
+}
+
+/** Readable range and stored size of one partition. */
+export interface PartitionView {
+  readonly startOffset: number;
+  readonly nextOffset: number;
+  /** Stored bytes of the readable records: keys, values and headers. */
+  readonly bytes: number;
+}
+
+/** Where one group stands in one partition. */
+export interface GroupView {
+  readonly group: string;
+  readonly partition: number;
+  readonly committedOffset: number;
+}
+
+/** Rules as set for one topic or partition; 0 means none. */
+export interface RetentionView {
+  readonly ttlMs: number;
+  readonly maxBytes: number;
+}
+
+/** The smallest and the largest record that one produce carries share this form. The broker reads it at once and keeps nothing of it. */
+export interface ProduceRequest {
+  topicId: number;
+  /** -1: by key when there is one, else spread evenly. */
+  partition: number;
+  key: Uint8Array | undefined;
+  idempotencyKey: Uint8Array | undefined;
+  /** -1: none. */
+  expectedOffset: number;
+  ack: Ack;
+  /** Encoded by `encodeHeaders` of `model/record.ts`; kept with every record of the request. */
+  headers: Uint8Array | undefined;
+  /** One record: its value. Several: the body in which `ranges` lie. */
+  body: Uint8Array;
+  /** Undefined: one record, the whole body. Else `[start, end, start, end, …]`, one pair per record, in order. */
+  ranges: Int32Array | undefined;
+  /** How many pairs of `ranges` count. */
+  count: number;
+}
+
+/** How a produce ended, in numbers only: the hot path makes no object for it. */
+export interface ProduceSink {
+  /**
+   * A produce was stored, or was stored before.
+   * @param waiter As given to `produce`.
+   * @param raftIndex Of the entry that holds it; 0 for rocket and duplicates.
+   * @param synced Of RULINGS M13: 1 true, 0 false, -1 null.
+   * @param duplicate -1: no idempotency key was given; 0: first write; 1: duplicate.
+   */
+  produced(
+    waiter: number,
+    firstOffset: number,
+    count: number,
+    partition: number,
+    raftIndex: number,
+    synced: number,
+    duplicate: number,
+  ): void;
+  /** A produce was refused, or its fate is unknown (`timeout`). */
+  refused(waiter: number, refusal: Refusal): void;
+}
+
+/** A piece of one partition: whole records, back to back, as `RecordCursor` of `model/record.ts` walks them. */
+export interface RecordSlice {
+  readonly bytes: Uint8Array;
+  readonly start: number;
+  readonly end: number;
+  /** Offset of the first record in the slice; it may lie before the one that was asked for. */
+  readonly baseOffset: number;
+  readonly count: number;
+  /** Append time that record deltas add to. */
+  readonly timestampMs: number;
+}
+
+/** What `read` found. The bytes are valid until the caller gives up its turn: encode at once. */
+export interface RecordBatch {
+  readonly slices: readonly RecordSlice[];
+  /** Readable range at the moment of the read. */
+  readonly startOffset: number;
+  readonly nextOffset: number;
+}
+
+/** What `read` is asked for. */
+export interface ReadRequest {
+  readonly topicId: number;
+  readonly partition: number;
+  /** First wanted offset, within the readable range. */
+  readonly offset: number;
+  readonly maxRecords: number;
+  /** Roughly how many bytes of values; slices may bring more, and always bring the first record. */
+  readonly maxBytes: number;
+}
+
+/** How the node is doing, for `/ready`, `/admin/sealed/status` and metrics. */
+export interface NodeStatus {
+  readonly ready: boolean;
+  /** Why not: a fixed word, such as `replaying`. */
+  readonly reason: string;
+  /** Commit index. */
+  readonly lastSyncedBatchId: number;
+  readonly segmentBytes: number;
+  readonly readOnly: boolean;
+}
+
+/** The broker as HTTP sees it. Reads answer from committed, applied state. Every promise resolves; none rejects for a cause a client can meet. */
+export interface BrokerPort {
+  status(): NodeStatus;
+  topic(name: string): TopicView | undefined;
+  topics(): Iterable<TopicView>;
+  partition(topicId: number, partition: number): PartitionView;
+  groups(topicId: number): Iterable<GroupView>;
+  committedOffset(topicId: number, partition: number, group: string): number | undefined;
+  retention(topicId: number): RetentionView;
+
+  /**
+   * Takes a produce. Returns undefined when it was taken: exactly one call of the sink follows, later.
+   * Returns the refusal when it was not: the sink is not called.
+   */
+  produce(waiter: number, request: ProduceRequest): Refusal | undefined;
+
+  createTopic(request: {
+    readonly name: string;
+    readonly partitions: number;
+    readonly mode: WriteMode;
+    readonly ttlMs: number;
+    readonly maxBytes: number;
+  }): Promise<Result<{ readonly topicId: number; readonly created: boolean }, Refusal>>;
+  deleteTopic(name: string): Promise<Result<{ readonly deletedRecords: number }, Refusal>>;
+  commit(request: {
+    readonly topic: string;
+    readonly group: string;
+    readonly partition: number;
+    readonly offset: number;
+  }): Promise<Result<undefined, Refusal>>;
+  deleteBefore(request: {
+    readonly topic: string;
+    readonly partition: number;
+    readonly beforeOffset: number;
+  }): Promise<Result<{ readonly deletedCount: number; readonly freedBytes: number }, Refusal>>;
+  /** `topic` `*`: all, present and future. `partition` undefined: all. A limit undefined: unchanged; 0: removed. */
+  setRetention(request: {
+    readonly topic: string;
+    readonly partition: number | undefined;
+    readonly ttlMs: number | undefined;
+    readonly maxBytes: number | undefined;
+  }): Promise<Result<{ readonly ttlApplied: boolean; readonly sizeApplied: boolean; readonly sealedBytesAfter: number }, Refusal>>;
+  /** One retention pass with these limits over all topics; 0: no such limit. */
+  collect(request: {
+    readonly maxAgeMs: number;
+    readonly maxBytes: number;
+  }): Promise<Result<{ readonly sealedBytesAfter: number }, Refusal>>;
+  /** Starts reclaiming in the background. */
+  compact(): void;
+
+  /** Reads records. Resolves at once, without a promise, when they are in memory. */
+  read(request: ReadRequest): RecordBatch | Promise<RecordBatch>;
+  /**
+   * Calls `wake` once, in a later turn, when the partition has a record at `offset` or the topic is gone.
+   * Returns a function that takes the wish back.
+   */
+  onRecords(topicId: number, partition: number, offset: number, wake: () => void): () => void;
+  /** Whether a read right now would be linearizable; asks a quorum where there is one. */
+  readBarrier(): Promise<Result<undefined, Refusal>>;
+}
+
+/** A refusal's code, for tables. */
+export type { ErrorCode };

@@ -1,0 +1,34 @@
+// Reasons for which a node stops, and the exit status of each. A half-alive node is worse than a dead one:
+// it answers health checks and takes connections while it can keep no promise.
+
+/** Exit status per reason. The numbers are part of the interface: supervisors act on them. */
+export const EXIT_CODES = {
+  ok: 0,
+  unexpected: 1,
+  sync_failed: 2,
+  log_corrupt: 3,
+  broken_invariant: 4,
+  disk_full: 5,
+  state_over_budget: 6,
+  insecure_cluster: 7,
+  data_locked: 8,
+  data_format: 9,
+  data_unusable: 10,
+  invalid_configuration: 64,
+  address_in_use: 69,
+} as const;
+
+/** A named reason to stop. */
+export type FatalReason = keyof typeof EXIT_CODES;
+
+/** Carries a reason to the one place that exits. */
+export class FatalError extends Error {
+  override readonly name = "FatalError";
+  readonly reason: FatalReason;
+
+  /** @param message Says which act failed, on what, and what to do about it. */
+  constructor(reason: FatalReason, message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.reason = reason;
+  }
+}

@@ -1,0 +1,73 @@
+// Work on files that must not hold the serving thread: plain data in, plain data out, run by whoever owns the disk.
+// Every job is safe to be cut off after any file primitive and run again after a restart.
+
+import { assertNever } from "../lib/assert.ts";
+import type { Files } from "./disk.ts";
+
+/** One piece of work. Plain data: it crosses to another thread by structured clone. */
+export type DiskJob =
+  /** Makes a segment of zeros with its header, synced, under its final name (RULINGS M5). */
+  | { readonly kind: "prepare_segment"; readonly name: string; readonly bytes: number; readonly header: Uint8Array }
+  /** Replaces a small file whole: temporary, sync, rename, sync of the directory. */
+  | { readonly kind: "replace_file"; readonly name: string; readonly bytes: Uint8Array }
+  /** Writes one slot of a slotted file in place and syncs it. */
+  | { readonly kind: "write_slot"; readonly name: string; readonly position: number; readonly bytes: Uint8Array }
+  /** Unlinks files that the manifest no longer knows. */
+  | { readonly kind: "remove_files"; readonly names: readonly string[] }
+  /** Asks how much room is left. */
+  | { readonly kind: "free_bytes" };
+
+/** What a job gives back. */
+export interface JobResult {
+  readonly freeBytes?: number;
+}
+
+/** Zeros are written and synced in pieces, so that a sync of the log between them waits for one piece at most. */
+const ZERO_PIECE_BYTES = 1 << 20;
+
+/** Runs one job to its end. Throws `FileError`. */
+export function runJob(files: Files, job: DiskJob): JobResult {
+  switch (job.kind) {
+    case "prepare_segment": {
+      files.create(job.name);
+      const zeros = new Uint8Array(ZERO_PIECE_BYTES);
+      for (let at = 0; at < job.bytes; at += zeros.length) {
+        files.write(job.name, at, zeros.subarray(0, Math.min(zeros.length, job.bytes - at)));
+        files.sync(job.name);
+      }
+      files.write(job.name, 0, job.header);
+      files.sync(job.name);
+      files.syncDirectory();
+      return { freeBytes: files.freeBytes() };
+    }
+    case "replace_file": {
+      replaceFile(files, job.name, job.bytes);
+      return {};
+    }
+    case "write_slot": {
+      files.write(job.name, job.position, job.bytes);
+      files.sync(job.name);
+      return {};
+    }
+    case "remove_files": {
+      for (const name of job.names) files.remove(name);
+      files.syncDirectory();
+      return {};
+    }
+    case "free_bytes":
+      return { freeBytes: files.freeBytes() };
+    default:
+      return assertNever(job);
+  }
+}
+
+/** Switches a file's content in one step: after a crash it is the old one or the new one, whole. */
+export function replaceFile(files: Files, name: string, bytes: Uint8Array): void {
+  const temporary = `${name}.tmp`;
+  files.remove(temporary);
+  files.create(temporary);
+  files.write(temporary, 0, bytes);
+  files.sync(temporary);
+  files.rename(temporary, name);
+  files.syncDirectory();
+}

@@ -1,0 +1,48 @@
+// Chooses the disk, once, at start: the ring where the kernel gives one, else the worker. Says why.
+
+import { loadLibc } from "./ffi-libc.ts";
+import { RingError } from "./ffi-uring.ts";
+import { errnoName } from "./file-errors.ts";
+import { loadLiburing } from "./load-liburing.ts";
+import type { MeasuredDisk } from "./measured-disk.ts";
+import { UringDisk } from "./uring-disk.ts";
+import { WorkerDisk } from "./worker-disk.ts";
+
+/** A disk that is ready, and why it is this one. */
+export interface OpenedDisk {
+  readonly disk: MeasuredDisk;
+  /** One sentence for the log. */
+  readonly reason: string;
+}
+
+/**
+ * Opens the disk of a data directory, which must exist and be locked (see `lockDirectory`).
+ * @param options.prefer `worker` leaves io_uring alone. `uring`, like nothing, takes it if it works: in containers
+ * it is often forbidden, and the worker keeps the same promises.
+ */
+export async function openDisk(
+  directory: string,
+  options: { readonly prefer?: "uring" | "worker" | undefined } = {},
+): Promise<OpenedDisk> {
+  if (options.prefer === "worker") {
+    return { disk: new WorkerDisk(directory), reason: "The worker disk was asked for" };
+  }
+  const liburing = loadLiburing(directory);
+  if (liburing.library === undefined) {
+    const reason = `Cannot load liburing, using a worker: ${liburing.reason}`;
+    return { disk: new WorkerDisk(directory), reason };
+  }
+  try {
+    const disk = await UringDisk.open(directory, liburing.library, loadLibc());
+    const flags = disk.isCooperative ? "" : ", without COOP_TASKRUN and SINGLE_ISSUER";
+    return { disk, reason: `io_uring works, liburing from: ${liburing.from}${flags}` };
+  } catch (error) {
+    return { disk: new WorkerDisk(directory), reason: `${explain(error)}, using a worker` };
+  }
+}
+
+/** ENOSYS: no io_uring in this kernel or emulator. EPERM, EACCES: forbidden, as by Docker. ENOMEM: locked memory. */
+function explain(error: unknown): string {
+  if (error instanceof RingError) return `Cannot set up an io_uring: ${errnoName(error.errno)}`;
+  return error instanceof Error ? error.message : String(error);
+}

@@ -1,0 +1,9 @@
+// The disks: adapters of the log's `Disk` port on a real data directory, and the lock on that directory.
+// Never decides what is written where, never retries, never keeps bytes of its own: the log does the thinking.
+// Keeps: a completion without an error means that the bytes are on the medium; memory handed over is not looked at
+// after its completion. Called by `main.ts` and `cli/`, which lock the directory first, and open one disk on it.
+
+export { type OpenedDisk, openDisk } from "./detect.ts";
+export { NodeFiles } from "./files.ts";
+export { type DirectoryLock, lockDirectory } from "./lock.ts";
+export type { MeasuredDisk } from "./measured-disk.ts";

@@ -1,0 +1,29 @@
+// What is said between a disk and its worker. Plain data: it crosses by structured clone.
+
+import type { FileErrorKind } from "../log/disk.ts";
+import type { DiskJob, JobResult } from "../log/jobs.ts";
+
+/** What a worker is told. It does one thing at a time, in the order told. */
+export type ToWorker =
+  /** Comes first: the data directory. */
+  | { readonly kind: "start"; readonly directory: string }
+  /** Shared memory that later appends name by its number. */
+  | { readonly kind: "slab"; readonly slab: number; readonly bytes: Uint8Array }
+  | {
+      readonly kind: "append";
+      readonly token: number;
+      readonly name: string;
+      readonly descriptor: number;
+      readonly slab: number;
+      readonly start: number;
+      readonly end: number;
+      readonly position: number;
+    }
+  | { readonly kind: "job"; readonly token: number; readonly job: DiskJob };
+
+/** What a worker answers, once for each append and job, in the order told. */
+export interface FromWorker {
+  readonly token: number;
+  readonly failure?: { readonly kind: FileErrorKind; readonly message: string };
+  readonly result?: JobResult;
+}

@@ -51,7 +51,9 @@ export async function compile(options: {
   await Bun.build({
     // A worker that is not listed here is not in the binary.
     entrypoints: [entry, join(ROOT, "src/io/disk-worker.ts")],
-    root: ROOT,
+    // Flat, because in the binary all modules of the program say that they lie at the root: a worker's
+    // `new URL("./disk-worker.ts", import.meta.url)` finds nothing in a folder. So workers have names of their own.
+    naming: { entry: "[name].[ext]" },
     minify: true,
     bytecode: true,
     // Bytecode alone would mean CommonJS, which has no top-level await.

@@ -5,36 +5,46 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { openDisk } from "../../src/io/mod.ts";
 import type { Disk } from "../../src/log/disk.ts";
+import type { MicroResult, MicroSize } from "./micro.ts";
 
 const APPEND_BYTES = [64, 4096, 65_536];
-const SEGMENT_BYTES = 64 << 20;
+const SIZES = {
+  tiny: { count: 8, segmentBytes: 1 << 20 },
+  real: { count: 2000, segmentBytes: 64 << 20 },
+} as const;
 
-/**
- * Measures both disks in turns and prints a line for each.
- * @param options.size Appends per disk and length; one in eight as many for the warm-up.
- */
-export async function run(options: { readonly size: number }): Promise<void> {
+/** Measures both disks in turns, or one of them twice where the other cannot be had. */
+export async function run(options: { readonly size: MicroSize }): Promise<MicroResult> {
+  const figures: Record<string, number> = {};
   for (const bytes of APPEND_BYTES) {
     for (const prefer of ["uring", "worker"] as const) {
       const directory = mkdtempSync(join(tmpdir(), "io-append-"));
       const { disk } = await openDisk(directory, { prefer });
       try {
-        await measure(disk, bytes, options.size);
+        const found = await measure(disk, bytes, options.size);
+        for (const [name, value] of Object.entries(found))
+          figures[`${disk.kind}_${bytes}_${name}`] = value;
       } finally {
         await disk.close();
         rmSync(directory, { recursive: true });
       }
     }
   }
+  return { name: "io-append", figures };
 }
 
-async function measure(disk: Disk, bytes: number, count: number): Promise<void> {
+async function measure(
+  disk: Disk,
+  bytes: number,
+  size: MicroSize,
+): Promise<Record<string, number>> {
+  const { count, segmentBytes } = SIZES[size];
   const header = new Uint8Array(4096);
-  disk.run({ kind: "prepare_segment", name: "segment", bytes: SEGMENT_BYTES, header }, 0);
+  disk.run({ kind: "prepare_segment", name: "segment", bytes: segmentBytes, header }, 0);
   await completion(disk);
   const file = disk.open("segment");
   const slab = disk.allocate(bytes).fill(7);
-  const places = Math.floor((SEGMENT_BYTES - header.length) / bytes);
+  const places = Math.floor((segmentBytes - header.length) / bytes);
   const appendOnce = (turn: number): Promise<void> => {
     disk.append(file, slab, 0, bytes, header.length + (turn % places) * bytes, turn);
     return completion(disk);
@@ -52,11 +62,13 @@ async function measure(disk: Disk, bytes: number, count: number): Promise<void> 
   const { user, system } = process.cpuUsage(cpu);
   file.close();
   latencies.sort();
-  const at = (share: number): string => (latencies[Math.floor(count * share)] ?? 0).toFixed(0);
-  console.log(
-    `${disk.kind.padEnd(6)} ${String(bytes).padStart(6)} B: ${(count / seconds).toFixed(0)} appends/s, ` +
-      `p50 ${at(0.5)} us, p99 ${at(0.99)} us, ${((user + system) / count).toFixed(0)} us of CPU each`,
-  );
+  const at = (share: number): number => Math.round(latencies[Math.floor(count * share)] ?? 0);
+  return {
+    per_second: Math.round(count / seconds),
+    p50_us: at(0.5),
+    p99_us: at(0.99),
+    cpu_us: Math.round((user + system) / count),
+  };
 }
 
 /** Waits for the one thing under way and insists that it went well. */
@@ -70,5 +82,3 @@ function completion(disk: Disk): Promise<void> {
     };
   });
 }
-
-if (import.meta.main) await run({ size: 2000 });

@@ -1,6 +1,6 @@
 // One place for a request on an HTTP/2 connection: it carries one stream after the other.
 
-import { encodeHeaderBlock, FLAG, FRAME, FRAME_HEADER_BYTES, frame } from "./http2-frames.ts";
+import { encodeHeaderBlock, FLAG, FRAME, frame } from "./http2-frames.ts";
 import type { Lane } from "./pacer.ts";
 import { ReplyBody } from "./reply-body.ts";
 import type { RequestShape, Work } from "./work.ts";
@@ -68,6 +68,3 @@ export class Http2Stream implements Lane {
     this.#start(this);
   }
 }
-
-/** Bytes of a frame with `payloadBytes` bytes of payload. */
-export const frameBytes = (payloadBytes: number): number => FRAME_HEADER_BYTES + payloadBytes;

@@ -10,7 +10,6 @@ export {
   batchWork,
   consumeWork,
   produceWork,
-  type RequestShape,
   tailWork,
   type Work,
   type WorkTarget,

@@ -84,8 +84,10 @@ export const liburingPath: string | undefined = path;`,
   }));
 }
 
-/** The short commit that is built, or `unknown` outside a checkout. */
+/** The short commit that is built; a container's build has no checkout and is told. */
 async function commit(): Promise<string> {
+  const { AYDER_COMMIT: told } = process.env;
+  if (told !== undefined && told !== "") return told;
   const git = await $`git -C ${ROOT} rev-parse --short=12 HEAD`.nothrow().quiet();
   return git.exitCode === 0 ? git.text().trim() : "unknown";
 }

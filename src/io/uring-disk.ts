@@ -24,6 +24,7 @@ import { errnoName, fileError } from "./file-errors.ts";
 import { NodeFiles } from "./files.ts";
 import { type MeasuredDisk, SYNC_LATENCY_BOUNDS_US, slabBytes } from "./measured-disk.ts";
 import { OpenFile } from "./open-file.ts";
+import { type ReadUnderWay, UringReads } from "./uring-reads.ts";
 import { WorkerClient } from "./worker-client.ts";
 
 /**
@@ -54,24 +55,6 @@ interface AppendUnderWay {
   error: FileError | undefined;
 }
 
-interface ReadUnderWay {
-  readonly slot: number;
-  readonly file: DiskFile;
-  readonly descriptor: number;
-  readonly position: number;
-  /** Held like an append's slab. */
-  readonly into: Uint8Array;
-  readonly address: number;
-  readonly length: number;
-  readonly resolve: (bytes: number) => void;
-  readonly reject: (error: FileError) => void;
-  done: number;
-  isSettled: boolean;
-  wakesOwed: number;
-}
-
-type ReadRequest = Omit<ReadUnderWay, "slot" | "done" | "isSettled" | "wakesOwed">;
-
 /** `Disk` on one io_uring. */
 export class UringDisk implements MeasuredDisk {
   readonly kind = "uring";
@@ -97,10 +80,7 @@ export class UringDisk implements MeasuredDisk {
   readonly #wakeAddress = addressOf(this.#wakeByte);
 
   #append: AppendUnderWay | undefined;
-  readonly #readSlots: (ReadUnderWay | undefined)[] = new Array(WAKES_MAX).fill(undefined);
-  readonly #freeSlots: number[] = Array.from({ length: WAKES_MAX }, (_, slot) => slot);
-  /** Reads that wait for a slot, oldest first. */
-  #waitingReads: ReadRequest[] = [];
+  readonly #reads = new UringReads(WAKES_MAX, (read) => this.#startRead(read));
   #completions: DiskCompletion[] = [];
   /** SENDs handed over whose completion has not been taken, and whose byte has not been received. */
   #wakesToReap = 0;
@@ -244,16 +224,8 @@ export class UringDisk implements MeasuredDisk {
     const address = this.#addressOf(into);
     this.reads += 1;
     return new Promise((resolve, reject) => {
-      this.#waitingReads.push({
-        file,
-        descriptor,
-        position,
-        into,
-        address,
-        length,
-        resolve,
-        reject,
-      });
+      const { name } = file;
+      this.#reads.add({ name, descriptor, position, into, address, length, resolve, reject });
       this.#startReads();
       // What lies in the page cache is there already: no need to wait for the socket.
       this.#ring.reap(this.#take);
@@ -308,14 +280,7 @@ export class UringDisk implements MeasuredDisk {
 
   /** Hands over as many waiting reads as wakes are free. */
   #startReads(): void {
-    while (this.#waitingReads.length > 0 && this.#wakesToReceive < WAKES_MAX) {
-      const slot = this.#freeSlots.pop();
-      if (slot === undefined) return;
-      const request = this.#waitingReads.shift() as ReadRequest;
-      const read = { ...request, slot, done: 0, isSettled: false, wakesOwed: 0 };
-      this.#readSlots[slot] = read;
-      this.#startRead(read);
-    }
+    this.#reads.startWhile(() => this.#wakesToReceive < WAKES_MAX && this.#breakage === undefined);
   }
 
   #startRead(read: ReadUnderWay): void {
@@ -353,16 +318,17 @@ export class UringDisk implements MeasuredDisk {
     // Everything under way has been answered, or is about to be.
     if (this.#breakage !== undefined) return;
     if (tag >= FIRST_READ) {
-      const read = this.#readSlots[(tag - FIRST_READ) >> 1];
-      assert(read !== undefined, `A completion came for the read tag ${tag}, which is free`);
-      if ((tag & 1) === 1) this.#readWakeTaken(read, result);
-      else this.#readTaken(read, result);
+      const slot = (tag - FIRST_READ) >> 1;
+      if ((tag & 1) === 0) this.#reads.taken(slot, result);
+      else {
+        this.#wakeTaken(result);
+        this.#reads.wakeTaken(slot);
+      }
       return;
     }
     const append = this.#append;
     if (tag === APPEND_WAKE) {
-      this.#wakesToReap -= 1;
-      if (result !== 1) this.#break(`a wake failed: ${errnoName(-result)}`);
+      this.#wakeTaken(result);
       return;
     }
     assert(append !== undefined, `A completion came for the append tag ${tag}, which is free`);
@@ -393,29 +359,9 @@ export class UringDisk implements MeasuredDisk {
     this.#completions.push({ token, error });
   }
 
-  #readTaken(read: ReadUnderWay, result: number): void {
-    const { file, length, position } = read;
-    read.done += Math.max(0, result);
-    // Less than asked for is the end of the file, or only what was at hand: the next read tells.
-    if (result > 0 && read.done < length) {
-      this.#startRead(read);
-      return;
-    }
-    read.isSettled = true;
-    if (result >= 0) read.resolve(read.done);
-    else {
-      const act = `read ${length} bytes at ${position} of ${file.name}`;
-      read.reject(fileError(errnoName(-result), act));
-    }
-  }
-
-  #readWakeTaken(read: ReadUnderWay, result: number): void {
+  #wakeTaken(result: number): void {
     this.#wakesToReap -= 1;
-    read.wakesOwed -= 1;
     if (result !== 1) this.#break(`a wake failed: ${errnoName(-result)}`);
-    if (!read.isSettled || read.wakesOwed > 0) return;
-    this.#readSlots[read.slot] = undefined;
-    this.#freeSlots.push(read.slot);
   }
 
   /** Ends the use of the ring. What is under way is answered with the cause; its memory stays with the kernel. */
@@ -431,17 +377,14 @@ export class UringDisk implements MeasuredDisk {
       this.#append.error ??= error;
       this.#finishAppend(this.#append);
     }
-    const reads = this.#readSlots.filter((read) => read !== undefined && !read.isSettled);
-    const waiting = this.#waitingReads;
-    this.#waitingReads = [];
-    for (const read of [...reads, ...waiting]) read?.reject(error);
+    this.#reads.failAll(error);
     if (this.#completions.length > 0) this.onWake();
     this.#checkIdle();
   }
 
   #isIdle(): boolean {
     if (this.#breakage !== undefined) return this.#append === undefined;
-    const isQuiet = this.#wakesToReap === 0 && this.#waitingReads.length === 0;
+    const isQuiet = this.#wakesToReap === 0 && this.#reads.waiting === 0;
     return isQuiet && this.#append === undefined;
   }
 

@@ -5,7 +5,14 @@
 import { parseArgs } from "node:util";
 import { type LoadResult, produceWork, runLoad } from "../../src/load/mod.ts";
 import { circumstances, keepResult, printTable } from "./report.ts";
-import { type Contender, runRounds, STANDING_HEADER, standingRow, standings } from "./rounds.ts";
+import {
+  type Contender,
+  demandGood,
+  runRounds,
+  STANDING_HEADER,
+  standingRow,
+  standings,
+} from "./rounds.ts";
 import {
   benchDirectory,
   createTopic,
@@ -50,7 +57,7 @@ function contenders(
       protocol,
       warmupMs: WARMUP_MS,
       durationMs: Number(values.seconds) * 1000,
-    });
+    }).then(demandGood);
   const connections = Number(values.connections);
   const http1 = {
     name: `${name} http/1.1`,

@@ -1,7 +1,7 @@
 // Interleaved rounds: every contender runs for a short slice, in turns, so that what neighbours do to the machine
 // falls on all of them alike. Ratios are made within a round and their median is reported.
 
-import type { CpuFigures } from "../../src/load/mod.ts";
+import type { CpuFigures, LoadResult } from "../../src/load/mod.ts";
 import { median, milliseconds } from "./report.ts";
 
 /** What one slice has to tell; a `LoadResult` does. */
@@ -11,6 +11,14 @@ export interface Slice {
   readonly latency: { readonly p50: number; readonly p99: number };
   readonly client?: CpuFigures;
   readonly server?: CpuFigures;
+}
+
+/** Insists that every reply was a good one: a server that refuses is fast, and its figures are worth nothing. */
+export function demandGood(result: LoadResult): LoadResult {
+  const bad = Object.keys(result.statuses).filter((status) => !status.startsWith("2"));
+  if (bad.length === 0 && result.errors === 0 && result.replies > 0) return result;
+  const found = { statuses: result.statuses, errors: result.errors, firstError: result.firstError };
+  throw new Error(`Cannot compare with a server that refuses: ${JSON.stringify(found)}`);
 }
 
 /** Something to be measured. */

@@ -113,7 +113,9 @@ async function main(): Promise<void> {
   if (values.json !== undefined) {
     await Bun.write(values.json, `${JSON.stringify({ ...around, result }, null, 2)}\n`);
   }
-  if (result.replies === 0 && result.records === 0) process.exitCode = 1;
+  const isGood =
+    result.records > 0 || Object.keys(result.statuses).some((status) => status.startsWith("2"));
+  if (!isGood) process.exitCode = 1;
 }
 
 await main();

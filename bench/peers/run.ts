@@ -7,6 +7,7 @@ import { produceWork, runLoad } from "../../src/load/mod.ts";
 import { circumstances, keepResult, printTable } from "../load/report.ts";
 import {
   type Contender,
+  demandGood,
   runRounds,
   type Slice,
   STANDING_HEADER,
@@ -57,7 +58,7 @@ function ayderContender(
   };
   return {
     name: `ayder c=${connections}`,
-    slice: () => runLoad({ ...options, protocol: "http1" }),
+    slice: () => runLoad({ ...options, protocol: "http1" }).then(demandGood),
   };
 }
 

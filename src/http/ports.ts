@@ -164,7 +164,16 @@ export interface BrokerPort {
     readonly partition: number | undefined;
     readonly ttlMs: number | undefined;
     readonly maxBytes: number | undefined;
-  }): Promise<Result<{ readonly ttlApplied: boolean; readonly sizeApplied: boolean; readonly sealedBytesAfter: number }, Refusal>>;
+  }): Promise<
+    Result<
+      {
+        readonly ttlApplied: boolean;
+        readonly sizeApplied: boolean;
+        readonly sealedBytesAfter: number;
+      },
+      Refusal
+    >
+  >;
   /** One retention pass with these limits over all topics; 0: no such limit. */
   collect(request: {
     readonly maxAgeMs: number;

@@ -1,0 +1,84 @@
+// The bounds that no configuration changes: each a name with its unit, a number and the reason for it.
+// What configuration may change lies in `schema.ts`; relations between the two are checked in `load.ts`.
+
+import { assert } from "../lib/assert.ts";
+
+/** Characters of a topic's or a group's name: fits a file name and a metric label with room to spare. */
+export const NAME_CHARS_MAX = 120;
+/** Partitions of one topic: offsets are handed out per partition, and a listing shows them all. */
+export const TOPIC_PARTITIONS_MAX = 256;
+/** Partitions of a topic that does not say: enough readers side by side for one machine. */
+export const TOPIC_PARTITIONS_DEFAULT = 8;
+/** Topics of a node: their tables stay in memory. */
+export const TOPICS_MAX = 10_000;
+/** Partitions of all topics together: each costs a few hundred bytes of memory. */
+export const PARTITIONS_MAX = 100_000;
+/** Bytes of a record key: keys choose partitions and are copied around, values carry the content. */
+export const KEY_BYTES_MAX = 1024;
+/** Bytes of an idempotency key: a million of them are remembered. */
+export const IDEMPOTENCY_KEY_BYTES_MAX = 256;
+/** Bytes of the kept `ce-*` headers of one request: the server takes 16 KiB of headers in all. */
+export const RECORD_HEADERS_BYTES_MAX = 16_384;
+/** Records of one NDJSON request: one atomic entry, one fsync. */
+export const NDJSON_RECORDS_MAX = 100_000;
+/** Records of one consume reply. */
+export const CONSUME_RECORDS_MAX = 1000;
+/** Records of one consume reply that does not say. */
+export const CONSUME_RECORDS_DEFAULT = 100;
+/** Bytes of values in one consume reply: 1000 records of 1 MiB would be 1.3 GiB of base64 without it. */
+export const CONSUME_BYTES_MAX = 16_777_216;
+/** Bytes of values in one consume reply that does not say. */
+export const CONSUME_BYTES_DEFAULT = 4_194_304;
+/** Milliseconds of a long poll: shorter than what proxies allow an idle request. */
+export const WAIT_MS_MAX = 60_000;
+/** Milliseconds that a write may wait for its confirmation: below the idle limit of a connection. */
+export const WRITE_TIMEOUT_MS_MAX = 120_000;
+/** Milliseconds in which a request body must arrive: a half-sent body holds its reservation. */
+export const BODY_DEADLINE_MS = 30_000;
+/** Writes that wait for their confirmation, over all connections: HTTP/2 multiplies them. */
+export const WAITERS_MAX = 100_000;
+/** Long polls and tails that wait for records at the same time. */
+export const TAIL_READERS_MAX = 10_000;
+/** Milliseconds between two signs of life on an idle tail: proxies cut silent streams after 30 s or more. */
+export const TAIL_KEEP_ALIVE_MS = 15_000;
+/** Bytes at which a piece of a tail is handed on: large enough for throughput, small enough per reader. */
+export const TAIL_PIECE_BYTES = 131_072;
+/** Milliseconds in which a tail's reader must take a piece before it is cut off; it resumes by offset. */
+export const TAIL_STALL_MS = 60_000;
+/** Records that one read of a tail asks for. */
+export const TAIL_RECORDS_MAX = 8192;
+/** Topics of one listing. */
+export const TOPIC_LIST_MAX = 1000;
+/** Seconds without traffic after which a connection is closed: the longest Bun knows, above every wait. */
+export const CONNECTION_IDLE_S = 255;
+/** Milliseconds between two looks at deadlines: timeouts are this exact, and no request has a timer. */
+export const ALARM_TICK_MS = 50;
+/** Milliseconds in which requests in flight may finish when the node stops. */
+export const STOP_GRACE_MS = 10_000;
+/** Topics that metrics name one by one; the rest is counted together, for the scraper's sake. */
+export const METRIC_TOPICS_MAX = 200;
+/** Groups and partitions that metrics name one by one. */
+export const METRIC_GROUPS_MAX = 500;
+/** Bytes of a segment, at least: files are found by number, and each costs an open handle or a mapping. */
+export const SEGMENT_BYTES_MIN = 1_048_576;
+/** Bytes of a segment, at most: positions inside one are 32-bit. */
+export const SEGMENT_BYTES_MAX = 1_073_741_824;
+/** Bytes of an entry beyond the request body that it carries: entry header, chunk headers, record headers. */
+export const ENTRY_OVERHEAD_BYTES_MAX = 65_536;
+
+assert(CONSUME_BYTES_DEFAULT <= CONSUME_BYTES_MAX, "The default reply fits the largest reply");
+assert(CONSUME_RECORDS_DEFAULT <= CONSUME_RECORDS_MAX, "The default list fits the largest list");
+assert(WAIT_MS_MAX < CONNECTION_IDLE_S * 1000, "A long poll ends before its connection is idle");
+assert(
+  WRITE_TIMEOUT_MS_MAX < CONNECTION_IDLE_S * 1000,
+  "A write ends before its connection is idle",
+);
+assert(
+  TAIL_KEEP_ALIVE_MS < CONNECTION_IDLE_S * 1000,
+  "A tail shows life before its connection is idle",
+);
+assert(BODY_DEADLINE_MS % ALARM_TICK_MS === 0, "Deadlines are whole ticks");
+assert(
+  RECORD_HEADERS_BYTES_MAX + KEY_BYTES_MAX < ENTRY_OVERHEAD_BYTES_MAX,
+  "The overhead of an entry covers one record's key and headers",
+);

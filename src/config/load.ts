@@ -1,0 +1,207 @@
+// Reads the configuration once, at start: flags over environment over a TOML file over defaults.
+// Every problem is reported, not the first; what is loaded never changes.
+
+import * as v from "valibot";
+import type { LogLevel } from "../lib/logger.ts";
+import { fail, type Result, succeed } from "../lib/result.ts";
+import type { FieldFacts } from "./fields.ts";
+import { ENTRY_OVERHEAD_BYTES_MAX } from "./limits.ts";
+import { ConfigSchema, VARIABLES, type Variable } from "./schema.ts";
+import { readSources } from "./sources.ts";
+import type { Token } from "./tokens.ts";
+
+/** The configuration of a node. Frozen. */
+export interface Config {
+  readonly httpHost: string;
+  /** 0: a free one. */
+  readonly httpPort: number;
+  readonly dataDir: string;
+  readonly tokens: readonly Token[];
+  readonly logLevel: LogLevel;
+  readonly segmentBytes: number;
+  readonly disk: "auto" | "uring" | "worker";
+  readonly writeTimeoutMs: number;
+  readonly inflightBytesMax: number;
+  readonly bodyBytesMax: number;
+  readonly recordBytesMax: number;
+  readonly idempotencyTtlMs: number;
+  readonly idempotencyKeysMax: number;
+  readonly createsTopics: boolean;
+  /** Paths of certificate chain and key. */
+  readonly tls: { readonly certPath: string; readonly keyPath: string } | undefined;
+  readonly isMetricsOpen: boolean;
+  readonly isDocsOpen: boolean;
+  readonly docsUrl: string;
+}
+
+/** One thing that is wrong with the configuration. */
+export interface ConfigProblem {
+  readonly variable: string;
+  /** As given; a secret is not repeated. */
+  readonly value: string;
+  /** What it may be. */
+  readonly range: string;
+}
+
+/** One thing that the operator should know, as an event of the log. */
+export interface ConfigNotice {
+  readonly level: "info" | "warn";
+  readonly event: string;
+  readonly fields: Readonly<Record<string, string>>;
+}
+
+/** What a node starts with. */
+export interface LoadedConfig {
+  readonly config: Config;
+  readonly notices: readonly ConfigNotice[];
+}
+
+/** Where settings come from. */
+export interface ConfigInput {
+  /** Flags, without the program's name and command. */
+  readonly argv: readonly string[];
+  readonly env: Readonly<Record<string, string | undefined>>;
+  /** Reads a file as text; undefined when it cannot. */
+  readonly readFile: (path: string) => string | undefined;
+}
+
+/** Loads and checks the whole configuration. */
+export function loadConfig(input: ConfigInput): Result<LoadedConfig, readonly ConfigProblem[]> {
+  const { values, notices, problems } = readSources(input);
+  const parsed = v.safeParse(ConfigSchema, values);
+  if (!parsed.success) {
+    for (const issue of parsed.issues) {
+      const variable = String(issue.path?.[0].key ?? "") as Variable;
+      if (problems.some((problem) => problem.variable === variable)) continue;
+      problems.push(problemOf(variable, values[variable] ?? "", issue.message));
+    }
+  }
+  if (!parsed.success || problems.length > 0) return fail(problems);
+  const settings = parsed.output;
+
+  const hasTokens = settings.RF_BEARER_TOKENS !== undefined;
+  const tls =
+    settings.RF_TLS_CERT !== undefined && settings.RF_TLS_KEY !== undefined
+      ? { certPath: settings.RF_TLS_CERT, keyPath: settings.RF_TLS_KEY }
+      : undefined;
+  const config: Config = {
+    httpHost: settings.RF_HTTP_ADDR.host ?? (hasTokens ? "0.0.0.0" : "127.0.0.1"),
+    httpPort: settings.PORT ?? settings.RF_HTTP_ADDR.port ?? 1109,
+    dataDir: settings.RF_DATA_DIR,
+    tokens: settings.RF_BEARER_TOKENS ?? [
+      { secret: "dev", access: "full", scope: undefined, rate: undefined },
+    ],
+    logLevel: settings.RF_LOG_LEVEL,
+    segmentBytes: settings.RF_SEGMENT_BYTES,
+    disk: settings.RF_DISK,
+    writeTimeoutMs: settings.RF_WRITE_TIMEOUT_MS,
+    inflightBytesMax: settings.RF_INFLIGHT_BYTES,
+    bodyBytesMax: settings.RF_BODY_BYTES_MAX,
+    recordBytesMax: settings.RF_RECORD_BYTES_MAX,
+    idempotencyTtlMs: settings.RF_IDEMPOTENCY_TTL_MS,
+    idempotencyKeysMax: settings.RF_IDEMPOTENCY_KEYS_MAX,
+    createsTopics: settings.RF_AUTO_CREATE_TOPICS,
+    tls,
+    isMetricsOpen: settings.RF_METRICS_OPEN,
+    isDocsOpen: settings.RF_DOCS_OPEN,
+    docsUrl: settings.RF_DOCS_URL,
+  };
+  problems.push(...contradictions(config, values));
+  if (problems.length > 0) return fail(problems);
+  if (!hasTokens) notices.push(defaultTokenNotice(config.httpHost));
+  return succeed({ config: Object.freeze(config), notices });
+}
+
+/** Rules between fields. */
+function contradictions(config: Config, values: Readonly<Record<string, string>>): ConfigProblem[] {
+  const problems: ConfigProblem[] = [];
+  const problem = (variable: Variable, value: number | string, range: string): void => {
+    problems.push({ variable, value: String(value), range });
+  };
+  if (config.recordBytesMax > config.bodyBytesMax) {
+    problem(
+      "RF_RECORD_BYTES_MAX",
+      config.recordBytesMax,
+      `at most RF_BODY_BYTES_MAX, ${config.bodyBytesMax}`,
+    );
+  }
+  const largestEntry = config.bodyBytesMax + ENTRY_OVERHEAD_BYTES_MAX;
+  if (config.segmentBytes < largestEntry) {
+    problem(
+      "RF_SEGMENT_BYTES",
+      config.segmentBytes,
+      `at least RF_BODY_BYTES_MAX and 64 KiB, ${largestEntry}`,
+    );
+  }
+  if (config.inflightBytesMax < config.bodyBytesMax) {
+    problem(
+      "RF_INFLIGHT_BYTES",
+      config.inflightBytesMax,
+      `at least RF_BODY_BYTES_MAX, ${config.bodyBytesMax}`,
+    );
+  }
+  for (const [one, other] of [
+    ["RF_TLS_CERT", "RF_TLS_KEY"],
+    ["RF_TLS_KEY", "RF_TLS_CERT"],
+  ] as const) {
+    if (values[one] !== undefined && values[other] === undefined) {
+      problem(other, "", `a path, because ${one} is set`);
+    }
+  }
+  return problems;
+}
+
+function problemOf(variable: Variable, value: string, message: string): ConfigProblem {
+  const { range } = factsOf(variable);
+  // A list of tokens is a secret: say which one is wrong and how, never what it is.
+  return variable === "RF_BEARER_TOKENS"
+    ? { variable, value: "(not shown)", range: `${range} (${message})` }
+    : { variable, value, range };
+}
+
+/** What a variable says of itself. */
+export function factsOf(variable: Variable): FieldFacts {
+  return v.getMetadata(innermost(variable)) as unknown as FieldFacts;
+}
+
+/** A variable's description. */
+export function descriptionOf(variable: Variable): string {
+  return v.getDescription(innermost(variable)) ?? "";
+}
+
+/** The value a variable has when nothing is said, as text; undefined when it has none. */
+export function defaultOf(variable: Variable): string | undefined {
+  const fallback = (ConfigSchema.entries[variable] as { readonly default?: unknown }).default;
+  return typeof fallback === "string" ? fallback : undefined;
+}
+
+function innermost(variable: Variable): v.GenericSchema {
+  let schema = ConfigSchema.entries[variable] as v.GenericSchema & { wrapped?: v.GenericSchema };
+  while (schema.wrapped !== undefined) schema = schema.wrapped;
+  return schema;
+}
+
+const LOOPBACK = /^(localhost|127(\.\d+){3}|::1)$/;
+
+function defaultTokenNotice(host: string): ConfigNotice {
+  return LOOPBACK.test(host)
+    ? {
+        level: "warn",
+        event: "default_token",
+        fields: {
+          message: "RF_BEARER_TOKENS is not set: the token is dev, on this machine only",
+          host,
+        },
+      }
+    : {
+        level: "warn",
+        event: "default_token_on_network",
+        fields: {
+          message: `ANYONE WHO REACHES ${host} CAN READ AND WRITE EVERYTHING WITH THE TOKEN dev: set RF_BEARER_TOKENS`,
+          host,
+        },
+      };
+}
+
+/** Every variable's name. */
+export const variables: readonly Variable[] = VARIABLES;

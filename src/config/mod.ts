@@ -1,0 +1,14 @@
+// The node's settings: read once, checked as a whole, frozen. Nothing else in the program reads the environment.
+// Keeps: a node that starts has a configuration without a contradiction. Called by `main` and the command line.
+
+export { describeConfig } from "./describe.ts";
+export * as limits from "./limits.ts";
+export {
+  type Config,
+  type ConfigInput,
+  type ConfigNotice,
+  type ConfigProblem,
+  type LoadedConfig,
+  loadConfig,
+} from "./load.ts";
+export type { Access, RateLimit, Token } from "./tokens.ts";

@@ -1,0 +1,78 @@
+// Puts the routes on an Elysia app, and answers what no route takes: unknown paths, wrong methods, OPTIONS.
+
+import { Elysia } from "elysia";
+import { refuse } from "../model/errors.ts";
+import type { HttpRooms } from "./rooms.ts";
+import { failed, type Route } from "./route.ts";
+
+/** Methods of every path, by segments; `:name` stands for one segment of any content. */
+class RouteTable {
+  readonly #paths: { readonly segments: readonly string[]; readonly methods: Set<string> }[] = [];
+
+  constructor(routes: readonly Route[]) {
+    const byPath = Map.groupBy(routes, (route) => route.path);
+    for (const [path, atPath] of byPath) {
+      const methods = new Set<string>(atPath.map((route) => route.method));
+      if (methods.has("GET")) methods.add("HEAD");
+      methods.add("OPTIONS");
+      this.#paths.push({ segments: path.split("/"), methods });
+    }
+  }
+
+  /** What a path takes; undefined when there is no such path. */
+  allow(pathname: string): string | undefined {
+    const segments = pathname.replace(/\/$/, "").split("/");
+    const found = this.#paths.find(
+      (path) =>
+        path.segments.length === segments.length &&
+        path.segments.every((segment, i) => segment.startsWith(":") || segment === segments[i]),
+    );
+    return found === undefined ? undefined : [...found.methods].sort().join(", ");
+  }
+}
+
+/** Makes the app: every route, then what is left over. */
+export function createApp(rooms: HttpRooms, routes: readonly Route[]) {
+  // Elysia reads the source of handlers to see what they use: naming only these two keeps it out of the way.
+  const app = new Elysia({ precompile: true, handler: { standardHostname: false } });
+  for (const route of routes) {
+    app.route(
+      route.method,
+      route.path,
+      ({ request, params }) => route.serve(request, params ?? {}),
+      {
+        parse: "none",
+      },
+    );
+  }
+  const table = new RouteTable(routes);
+  const stats = rooms.stats.route("ANY", "unmatched");
+  const leftOver = (request: Request): Response => {
+    const startedNs = Bun.nanoseconds();
+    const reply = answerLeftOver(rooms, table, request);
+    stats.count(reply.status, startedNs);
+    return reply;
+  };
+  app.onError(({ request, error, code }) =>
+    code === "NOT_FOUND"
+      ? leftOver(request)
+      : rooms.errors.reply(failed(rooms, "framework", error)),
+  );
+  app.all("/*", ({ request }) => leftOver(request), { parse: "none" });
+  return app;
+}
+
+function answerLeftOver(rooms: HttpRooms, table: RouteTable, request: Request): Response {
+  const { pathname } = new URL(request.url);
+  const allow = table.allow(pathname);
+  if (allow === undefined) {
+    return rooms.errors.reply(
+      refuse("route_not_found", `No route has the path ${pathname.slice(0, 200)}`),
+    );
+  }
+  if (request.method === "OPTIONS") return new Response(null, { status: 204, headers: { allow } });
+  return rooms.errors.reply(
+    refuse("method_not_allowed", `Route takes ${allow}, not ${request.method}`),
+    { allow },
+  );
+}

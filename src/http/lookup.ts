@@ -1,0 +1,54 @@
+// Finds what a request names, or says why it cannot be found.
+
+import { fail, type Result, succeed } from "../lib/result.ts";
+import { type Refusal, refuse } from "../model/errors.ts";
+import type { Grant } from "./auth.ts";
+import type { TopicView } from "./ports.ts";
+import type { HttpRooms } from "./rooms.ts";
+import { topicRefusal } from "./route.ts";
+import { invalidParameter } from "./schemas/check.ts";
+import { isName } from "./schemas/parameters.ts";
+
+/** The refusal for a topic that is not there: its name may be none, or it may not exist. */
+export const noTopic = (name: string): Refusal =>
+  isName(name)
+    ? refuse("topic_not_found", `Topic ${name} does not exist`, { topic: name })
+    : invalidParameter(
+        "topic",
+        name,
+        "must be 1 to 120 characters of A-Z a-z 0-9 . _ - and neither . nor ..",
+      );
+
+/** The refusal for a partition that is not there. */
+export const noPartition = (topic: TopicView, partition: number): Refusal =>
+  refuse(
+    "partition_not_found",
+    `Topic ${topic.name} has no partition ${partition}: it has ${topic.partitions}, from 0`,
+    { partitions: topic.partitions },
+  );
+
+/** The topic of a name that the token covers. */
+export function findTopic(
+  rooms: HttpRooms,
+  grant: Grant | undefined,
+  name: string,
+): Result<TopicView, Refusal> {
+  const refusal = topicRefusal(grant, name);
+  if (refusal !== undefined) return fail(refusal);
+  const topic = rooms.broker.topic(name);
+  return topic === undefined ? fail(noTopic(name)) : succeed(topic);
+}
+
+/** The topic of a name that the token covers, when it has the partition and the node may answer reads. */
+export function findPartition(
+  rooms: HttpRooms,
+  grant: Grant | undefined,
+  name: string,
+  partition: number,
+): Result<TopicView, Refusal> {
+  const status = rooms.broker.status();
+  if (!status.ready) return fail(refuse("not_ready", `Node is not ready: ${status.reason}`));
+  const topic = findTopic(rooms, grant, name);
+  if (!topic.ok || partition < topic.value.partitions) return topic;
+  return fail(noPartition(topic.value, partition));
+}

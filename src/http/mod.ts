@@ -1,0 +1,20 @@
+// The HTTP edge: checks, admits, encodes; decides nothing about records. Never imports the log or the replica:
+// what it needs stands in `ports.ts`. Keeps: every request is answered once, in bounded memory. Called by `main`.
+
+export { ERRORS } from "./errors.ts";
+export type {
+  Ack,
+  BrokerPort,
+  GroupView,
+  NodeStatus,
+  PartitionView,
+  ProduceRequest,
+  ProduceSink,
+  ReadRequest,
+  RecordBatch,
+  RecordSlice,
+  RetentionView,
+  TopicView,
+  WriteMode,
+} from "./ports.ts";
+export { type HttpBackend, type HttpProbe, HttpServer } from "./server.ts";

@@ -1,0 +1,142 @@
+// Makes the OpenAPI document from what routes say of themselves. The plugin prints what it is handed and reads
+// no schema by itself: it knows none of valibot's, and would put their inside into the document.
+
+import { swagger } from "@elysiajs/swagger";
+import { toJsonSchema } from "@valibot/to-json-schema";
+import { Elysia } from "elysia";
+import * as v from "valibot";
+import { ERRORS } from "./errors.ts";
+import type { RouteDoc } from "./route.ts";
+import type { ParameterSchema } from "./schemas/check.ts";
+import type { ParameterFacts } from "./schemas/parameters.ts";
+import { ErrorReply } from "./schemas/replies.ts";
+
+const TAGS: Readonly<Record<RouteDoc["tag"], string>> = {
+  topics: "Making, listing and deleting topics",
+  records: "Appending and reading records",
+  groups: "Where consumer groups stand",
+  retention: "Removing records",
+  node: "Health, metrics and administration",
+  docs: "These documents",
+};
+
+/** A schema as the document shows it. The default target is not valid in OpenAPI 3.0. */
+function schemaOf(schema: v.GenericSchema): Record<string, unknown> {
+  const { $schema: _, ...rest } = toJsonSchema(schema, {
+    target: "openapi-3.0",
+    typeMode: "input",
+    // Checks by a function cannot be shown; their rule stands beside them as a pattern or in words.
+    ignoreActions: ["check", "safe_integer", "raw_transform"],
+  });
+  return rest as Record<string, unknown>;
+}
+
+function parametersOf(place: "path" | "query", schema: ParameterSchema | undefined): object[] {
+  return Object.entries(schema?.entries ?? {}).map(([name, entry]) => {
+    const described =
+      (entry as { readonly wrapped?: v.GenericSchema }).wrapped ?? (entry as v.GenericSchema);
+    const facts = v.getMetadata(described) as unknown as ParameterFacts;
+    return {
+      name,
+      in: place,
+      required: place === "path",
+      description: v.getDescription(described),
+      schema: facts.schema,
+      ...(facts.example !== undefined && { example: facts.example }),
+    };
+  });
+}
+
+function requestBodyOf(route: RouteDoc): object {
+  if (route.body === undefined) return {};
+  const content =
+    route.body === "bytes"
+      ? { "application/octet-stream": { schema: { type: "string", format: "binary" } } }
+      : { "application/json": { schema: schemaOf(route.body) } };
+  return { requestBody: { required: true, content } };
+}
+
+function replyOf(reply: RouteDoc["reply"], description: string): object {
+  const content =
+    typeof reply === "string"
+      ? { [reply]: { schema: { type: "string" } } }
+      : { "application/json": { schema: schemaOf(reply) } };
+  return { description, content };
+}
+
+/** The `detail` of a route: the only thing the plugin is shown. */
+function detailOf(route: RouteDoc): Record<string, unknown> {
+  const others = Object.entries(route.otherReplies ?? {}).map(([status, schema]) => [
+    status,
+    replyOf(schema, "Not now"),
+  ]);
+  return {
+    operationId: route.id,
+    summary: route.summary,
+    description: route.description ?? `${route.summary}.`,
+    tags: [route.tag],
+    parameters: [...parametersOf("path", route.params), ...parametersOf("query", route.query)],
+    ...requestBodyOf(route),
+    responses: {
+      "200": replyOf(route.reply, "Done"),
+      ...Object.fromEntries(others),
+      ...(route.access !== "open" && { "401": { $ref: "#/components/responses/Unauthorized" } }),
+      "4XX": { $ref: "#/components/responses/Refused" },
+      "5XX": { $ref: "#/components/responses/Failed" },
+    },
+    ...(route.access === "open" && { security: [] }),
+  };
+}
+
+const errorContent = { "application/json": { schema: { $ref: "#/components/schemas/Error" } } };
+
+/** Makes the document's text. */
+export async function openApiText(version: string, routes: readonly RouteDoc[]): Promise<string> {
+  const codes = Object.entries(ERRORS).map(([code, { status }]) => `\`${code}\` (${status})`);
+  const plugin = swagger({
+    provider: "swagger-ui",
+    path: "/ui",
+    // Not the path of the served document: that one is a route to be described.
+    specPath: "/document",
+    excludeStaticFile: false,
+    documentation: {
+      info: {
+        title: "Ayder",
+        version,
+        description: `An HTTP-native durable event log. Errors: ${codes.join(", ")}.`,
+        license: { name: "MIT", url: "https://opensource.org/license/mit" },
+        contact: { name: "Ayder", url: "https://ayder.dev" },
+      },
+      servers: [{ url: "/" }],
+      security: [{ bearer: [] }],
+      tags: Object.entries(TAGS)
+        .filter(([name]) => routes.some((route) => route.tag === name))
+        .map(([name, description]) => ({ name, description })),
+      components: {
+        securitySchemes: { bearer: { type: "http", scheme: "bearer" } },
+        schemas: { Error: schemaOf(ErrorReply) },
+        responses: {
+          Unauthorized: {
+            description: "The token is missing or unknown",
+            headers: { "WWW-Authenticate": { schema: { type: "string" } } },
+            content: errorContent,
+          },
+          Refused: { description: "The request was refused", content: errorContent },
+          Failed: {
+            description: "The node cannot do it now, or does not know whether it did",
+            content: errorContent,
+          },
+        },
+      },
+    } as NonNullable<Parameters<typeof swagger>[0]>["documentation"] & object,
+  });
+  // An app that never listens: it is asked once and forgotten.
+  const app = new Elysia().use(plugin);
+  for (const route of routes) {
+    app.route(route.method, route.path, () => "", {
+      detail: detailOf(route) as { operationId: string },
+    });
+  }
+  const reply = await app.handle(new Request("http://localhost/document"));
+  return reply.text();
+}

@@ -1,0 +1,40 @@
+// The documentation that the node carries with it, as plain pages: what errors point at works with no internet.
+
+import configurationText from "../../docs/reference/configuration.md" with { type: "text" };
+import errorsText from "../../docs/reference/errors.md" with { type: "text" };
+import httpText from "../../docs/reference/http.md" with { type: "text" };
+import metricsText from "../../docs/reference/metrics.md" with { type: "text" };
+
+/** Markdown of each page, by its path under `/docs`. */
+const PAGES: Readonly<Record<string, string>> = {
+  "reference/http": httpText,
+  "reference/errors": errorsText,
+  "reference/configuration": configurationText,
+  "reference/metrics": metricsText,
+  // What the published error example points at.
+  "api/produce": httpText,
+};
+
+const STYLE =
+  "body{font:16px/1.5 system-ui,sans-serif;max-width:46rem;margin:2rem auto;padding:0 1rem}pre{overflow:auto;background:#f4f4f4;padding:.8rem}table{border-collapse:collapse}td,th{border:1px solid #ccc;padding:.2rem .5rem;text-align:left}";
+
+/** Paths of all pages. */
+export const pagePaths: readonly string[] = Object.keys(PAGES);
+
+/** A page as HTML; undefined when there is none. */
+export function page(path: string): string | undefined {
+  const markdown = Object.hasOwn(PAGES, path) ? PAGES[path] : undefined;
+  return markdown === undefined ? undefined : render(markdown);
+}
+
+/** The list of pages. */
+export function indexPage(): string {
+  const lines = pagePaths.map((path) => `- [${path}](/docs/${path})`);
+  return render(`# Ayder\n\n${lines.join("\n")}\n\n- [API](/swagger)\n`);
+}
+
+function render(markdown: string): string {
+  const title = /^# (.*)$/m.exec(markdown)?.[1] ?? "Ayder";
+  const content = Bun.markdown.html(markdown, { headings: true });
+  return `<!doctype html><html lang="en"><meta charset="utf-8"><title>${Bun.escapeHTML(title)}</title><style>${STYLE}</style>${content}</html>`;
+}

@@ -1,0 +1,81 @@
+// Routes for those who run the node.
+
+import { fail, type Result, succeed } from "../../lib/result.ts";
+import { type Refusal, refuse } from "../../model/errors.ts";
+import type { Grant } from "../auth.ts";
+import { jsonReply, textReply } from "../replies.ts";
+import type { HttpRooms } from "../rooms.ts";
+import { guarded, type Route, type RouteDoc, withJson } from "../route.ts";
+import { CollectReply, CompactReply, SealedStatusReply } from "../schemas/replies.ts";
+import { CollectBody } from "../schemas/requests.ts";
+
+const STATUS: RouteDoc = {
+  method: "GET",
+  path: "/admin/sealed/status",
+  id: "sealedStatus",
+  summary: "Show how far the log is synced",
+  description: "Every write whose `batch_id` is at most `last_synced_batch_id` is safe.",
+  tag: "node",
+  access: "read",
+  reply: SealedStatusReply,
+};
+
+const COMPACT: RouteDoc = {
+  method: "POST",
+  path: "/admin/compact",
+  id: "compact",
+  summary: "Start reclaiming disk space",
+  description: "It goes on in the background.",
+  tag: "node",
+  access: "full",
+  reply: CompactReply,
+};
+
+const COLLECT: RouteDoc = {
+  method: "POST",
+  path: "/admin/sealed/gc",
+  id: "collect",
+  summary: "Run one retention pass over all topics",
+  tag: "node",
+  access: "full",
+  body: CollectBody,
+  reply: CollectReply,
+};
+
+/** What concerns all topics is not for a token of some. */
+const wholeNode = (grant: Grant | undefined): Result<undefined, Refusal> =>
+  grant?.isUnscoped === true
+    ? succeed(undefined)
+    : fail(refuse("forbidden", "Token does not cover all topics"));
+
+/** The admin routes. */
+export const adminRoutes = (rooms: HttpRooms): readonly Route[] => [
+  guarded(rooms, STATUS, () =>
+    succeed(
+      textReply(`{"ok":true,"last_synced_batch_id":${rooms.broker.status().lastSyncedBatchId}}`),
+    ),
+  ),
+  guarded(rooms, COMPACT, (call) => {
+    const allowed = wholeNode(call.grant);
+    if (!allowed.ok) return allowed;
+    rooms.broker.compact();
+    return succeed(textReply('{"result":"compaction_started","async":true}'));
+  }),
+  guarded(rooms, COLLECT, (call) => {
+    const allowed = wholeNode(call.grant);
+    if (!allowed.ok) return allowed;
+    return withJson(rooms, call, CollectBody, async (body) => {
+      if (body.max_age_ms === undefined && body.max_bytes === undefined) {
+        return fail(
+          refuse("missing_fields", "Required fields are missing: max_age_ms or max_bytes"),
+        );
+      }
+      const collected = await rooms.broker.collect({
+        maxAgeMs: body.max_age_ms ?? 0,
+        maxBytes: body.max_bytes ?? 0,
+      });
+      if (!collected.ok) return collected;
+      return succeed(jsonReply({ ok: true, sealed_bytes_after: collected.value.sealedBytesAfter }));
+    });
+  }),
+];

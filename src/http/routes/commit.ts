@@ -1,0 +1,50 @@
+// The route by which a group says how far it has come.
+
+import { fail, succeed } from "../../lib/result.ts";
+import { refuse } from "../../model/errors.ts";
+import { findTopic, noPartition } from "../lookup.ts";
+import { textReply } from "../replies.ts";
+import type { HttpRooms } from "../rooms.ts";
+import { guarded, type Route, type RouteDoc, withJson } from "../route.ts";
+import { OkReply } from "../schemas/replies.ts";
+import { CommitBody } from "../schemas/requests.ts";
+
+const DOC: RouteDoc = {
+  method: "POST",
+  path: "/broker/commit",
+  id: "commit",
+  summary: "Commit a group's offset",
+  description:
+    "`offset` is that of the last record processed: who read up to `next_offset` commits `next_offset - 1`. Going back is ignored.",
+  tag: "groups",
+  access: "write",
+  body: CommitBody,
+  reply: OkReply,
+};
+
+/** The commit route. */
+export const commitRoutes = (rooms: HttpRooms): readonly Route[] => [
+  guarded(rooms, DOC, (call) =>
+    withJson(rooms, call, CommitBody, async (body) => {
+      const topic = findTopic(rooms, call.grant, body.topic);
+      if (!topic.ok) return topic;
+      if (body.partition >= topic.value.partitions)
+        return fail(noPartition(topic.value, body.partition));
+      const { nextOffset } = rooms.broker.partition(topic.value.id, body.partition);
+      if (body.offset >= nextOffset) {
+        return fail(
+          refuse(
+            "invalid_parameter",
+            `Parameter offset is ${body.offset}: the partition ends at ${nextOffset}`,
+            {
+              parameter: "offset",
+              next_offset: nextOffset,
+            },
+          ),
+        );
+      }
+      const committed = await rooms.broker.commit(body);
+      return committed.ok ? succeed(textReply('{"ok":true}')) : committed;
+    }),
+  ),
+];

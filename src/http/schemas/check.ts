@@ -1,0 +1,100 @@
+// Checks what a request says against a schema, and words the refusal when it does not fit.
+
+import * as v from "valibot";
+import { fail, type Result, succeed } from "../../lib/result.ts";
+import { type Refusal, refuse } from "../../model/errors.ts";
+
+const SHOWN_CHARS_MAX = 64;
+
+const shown = (input: unknown): string => {
+  const text = typeof input === "string" ? input : (JSON.stringify(input) ?? "nothing");
+  return text.length > SHOWN_CHARS_MAX ? `${text.slice(0, SHOWN_CHARS_MAX)}…` : text;
+};
+
+const nameOf = (issue: v.BaseIssue<unknown>): string =>
+  issue.path?.map((item) => String(item.key)).join(".") ?? "body";
+
+/** The refusal of a parameter. `rule` goes on after "it". */
+export const invalidParameter = (name: string, value: unknown, rule: string): Refusal =>
+  refuse("invalid_parameter", `Parameter ${name} is ${shown(value)}: it ${rule}`, {
+    parameter: name,
+  });
+
+function refusalOf(issues: readonly v.BaseIssue<unknown>[]): Refusal {
+  const missing = issues.filter((issue) => issue.input === undefined);
+  if (missing.length > 0) {
+    const names = missing.map(nameOf);
+    const [only] = names;
+    if (names.length === 1 && (only === "topic" || only === "name")) return refuse("missing_topic");
+    return refuse("missing_fields", `Required fields are missing: ${names.join(", ")}`, {
+      missing: names.join(","),
+    });
+  }
+  const [issue] = issues;
+  if (issue === undefined) return refuse("invalid_parameter");
+  return invalidParameter(nameOf(issue), issue.input, issue.message);
+}
+
+/** Checks a value that was read already. */
+export function check<Out>(
+  schema: v.GenericSchema<unknown, Out>,
+  input: unknown,
+): Result<Out, Refusal> {
+  const parsed = v.safeParse(schema, input);
+  return parsed.success ? succeed(parsed.output) : fail(refusalOf(parsed.issues));
+}
+
+/** A schema of an object whose entries are parameters. */
+export type ParameterSchema = v.ObjectSchema<v.ObjectEntries, undefined>;
+
+/** Reads the raw values of the parameters that `schema` knows; others are ignored. */
+function rawQuery(url: string, schema: ParameterSchema): Result<Record<string, string>, Refusal> {
+  const values: Record<string, string> = {};
+  const start = url.indexOf("?");
+  if (start < 0) return succeed(values);
+  for (const pair of url.slice(start + 1).split("&")) {
+    const equals = pair.indexOf("=");
+    const name = equals < 0 ? pair : pair.slice(0, equals);
+    if (!Object.hasOwn(schema.entries, name)) continue;
+    const value = equals < 0 ? "" : pair.slice(equals + 1);
+    if (Object.hasOwn(values, name))
+      return fail(invalidParameter(name, value, "must be there once"));
+    values[name] = value;
+  }
+  return succeed(values);
+}
+
+/** Checks the query of a URL. */
+export function checkQuery<Schema extends ParameterSchema>(
+  schema: Schema,
+  url: string,
+): Result<v.InferOutput<Schema>, Refusal> {
+  const raw = rawQuery(url, schema);
+  return raw.ok ? check(schema as v.GenericSchema<unknown, v.InferOutput<Schema>>, raw.value) : raw;
+}
+
+/** Checks the parameters of a path. */
+export function checkPath<Schema extends ParameterSchema>(
+  schema: Schema,
+  params: Readonly<Record<string, string>>,
+): Result<v.InferOutput<Schema>, Refusal> {
+  return check(schema as v.GenericSchema<unknown, v.InferOutput<Schema>>, params);
+}
+
+/** Checks a JSON body, whatever its content type says. */
+export function checkJson<Out>(
+  schema: v.GenericSchema<unknown, Out>,
+  bytes: Uint8Array,
+): Result<Out, Refusal> {
+  let value: unknown;
+  try {
+    value = JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(bytes));
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : String(error);
+    return fail(refuse("invalid_json", `Request body is not valid JSON: ${shown(reason)}`));
+  }
+  if (typeof value !== "object" || value === null || Array.isArray(value)) {
+    return fail(refuse("invalid_json"));
+  }
+  return check(schema, value);
+}

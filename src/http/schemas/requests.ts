@@ -1,0 +1,162 @@
+// What requests may say: the parameters and bodies of every route, in the spelling of the wire.
+
+import * as v from "valibot";
+import { limits } from "../../config/mod.ts";
+import {
+  bytes,
+  flag,
+  integer,
+  integerInBody,
+  nameInBody,
+  nameInPath,
+  nameInQuery,
+  partitionInPath,
+  word,
+} from "./parameters.ts";
+
+const SAFE_MAX = Number.MAX_SAFE_INTEGER;
+
+/** A topic in the path. */
+export const TopicPath = v.object({ topic: nameInPath("Name of the topic.", "orders") });
+
+/** A topic and a partition in the path. */
+export const PartitionPath = v.object({
+  topic: nameInPath("Name of the topic.", "orders"),
+  partition: partitionInPath(),
+});
+
+/** A topic, a group and a partition in the path. */
+export const ConsumePath = v.object({
+  topic: nameInPath("Name of the topic.", "orders"),
+  group: nameInPath("Name of the consumer group.", "g1"),
+  partition: partitionInPath(),
+});
+
+/** Query of both produce routes. The lean parser of `produce-query.ts` is held to it by a property test. */
+export const ProduceQuerySchema = v.object({
+  partition: integer(
+    0,
+    SAFE_MAX,
+    "Target partition. Left out: by key when there is a key, else spread evenly.",
+  ),
+  key: bytes(0, limits.KEY_BYTES_MAX, "Record key, URL-encoded, up to 1024 bytes."),
+  idempotency_key: bytes(
+    1,
+    limits.IDEMPOTENCY_KEY_BYTES_MAX,
+    "A repeated request with the same key answers with the first offset. URL-encoded, up to 256 bytes, scoped to the topic.",
+  ),
+  timeout_ms: integer(
+    1,
+    limits.WRITE_TIMEOUT_MS_MAX,
+    "Milliseconds to wait for the confirmation. Afterwards the reply is `timeout`, and the write may still be stored.",
+  ),
+  timing: flag("`1` adds where the time went, in microseconds."),
+  expected_offset: integer(0, SAFE_MAX, "Append only if the record would get this offset."),
+  ack: word(
+    ["leader", "majority", "all"],
+    "Which nodes must have synced the write before the reply.",
+  ),
+});
+
+/** Query of consume. */
+export const ConsumeQuery = v.object({
+  offset: integer(
+    -SAFE_MAX,
+    SAFE_MAX,
+    "First offset. 0 or negative: the first readable one. Left out: the one after the group's commit.",
+  ),
+  limit: integer(1, limits.CONSUME_RECORDS_MAX, "Most records in the reply. Default 100."),
+  encoding: word(["b64"], "`b64`: values and keys as base64. Left out: as text."),
+  wait_ms: integer(0, limits.WAIT_MS_MAX, "Long poll: milliseconds to wait for a first record."),
+  max_bytes: integer(
+    1,
+    limits.CONSUME_BYTES_MAX,
+    "Most bytes of values in the reply; the first record always comes. Default 4 MiB.",
+  ),
+  consistency: word(
+    ["local", "linearizable"],
+    "`linearizable` confirms with a majority first. Default `local`.",
+  ),
+  strict: flag(
+    "`1` refuses an `offset` that retention removed, instead of starting at the first readable one.",
+  ),
+});
+
+/** Query of tail. */
+export const TailQuery = v.object({
+  offset: integer(
+    -SAFE_MAX,
+    SAFE_MAX,
+    "First offset. Negative: the first readable one. Left out: only what is appended from now on. `Last-Event-ID` wins over it.",
+  ),
+  encoding: word(
+    ["b64", "raw"],
+    "`b64`: values and keys as base64. `raw`: bare values, one per line, with `Accept: application/x-ndjson` only.",
+  ),
+});
+
+/** Query of the topic list. */
+export const TopicListQuery = v.object({
+  limit: integer(1, limits.TOPIC_LIST_MAX, "Most topics in the reply. Default 1000."),
+  after: nameInQuery("Start after this name."),
+});
+
+const RetentionRules = v.object({
+  ttl_ms: v.optional(
+    integerInBody(0, SAFE_MAX, "Milliseconds that a record is kept; 0: no such rule."),
+  ),
+  max_bytes: v.optional(
+    integerInBody(0, SAFE_MAX, "Stored bytes kept per partition; 0: no such rule."),
+  ),
+});
+
+/** Body of topic creation. */
+export const CreateTopicBody = v.object({
+  name: nameInBody("Name of the topic."),
+  partitions: v.optional(
+    integerInBody(1, limits.TOPIC_PARTITIONS_MAX, "How many partitions. Default 8."),
+  ),
+  mode: v.optional(
+    v.pipe(
+      v.picklist(["sealed", "rocket"], "must be one of sealed, rocket"),
+      v.description("`sealed` is durable. `rocket` is not available in this version."),
+    ),
+  ),
+  retention: v.optional(RetentionRules),
+});
+
+/** Body of a group commit. */
+export const CommitBody = v.object({
+  topic: nameInBody("Name of the topic."),
+  group: nameInBody("Name of the consumer group."),
+  partition: integerInBody(0, SAFE_MAX, "Number of the partition, from 0."),
+  offset: integerInBody(0, SAFE_MAX, "Offset of the last record that was processed."),
+});
+
+/** Body of delete-before. */
+export const DeleteBeforeBody = v.object({
+  topic: nameInBody("Name of the topic."),
+  partition: integerInBody(0, SAFE_MAX, "Number of the partition, from 0."),
+  before_offset: integerInBody(0, SAFE_MAX, "The first offset that stays."),
+});
+
+/** Body of retention. */
+export const RetentionBody = v.object({
+  topic: v.pipe(
+    v.string("must be a name or *"),
+    v.regex(/^(\*|[A-Za-z0-9._-]{1,120})$/, "must be a name or *"),
+    v.description("Name of the topic, or `*` for all, present and future."),
+  ),
+  partition: v.optional(integerInBody(0, SAFE_MAX, "One partition only. Left out: all of them.")),
+  ...RetentionRules.entries,
+});
+
+/** Body of one retention pass over everything. */
+export const CollectBody = v.object({
+  max_age_ms: v.optional(
+    integerInBody(0, SAFE_MAX, "Remove records older than this; 0: no such limit."),
+  ),
+  max_bytes: v.optional(
+    integerInBody(0, SAFE_MAX, "Keep this many bytes per partition; 0: no such limit."),
+  ),
+});

@@ -1,0 +1,175 @@
+// The HTTP server of a node: made in two steps, since the broker needs the sink before it can be handed in.
+
+import { type Config, limits } from "../config/mod.ts";
+import { FatalError } from "../lib/fatal.ts";
+import type { Logger } from "../lib/logger.ts";
+import { Admission } from "./admission.ts";
+import { Alarms } from "./alarms.ts";
+import { createApp } from "./app.ts";
+import { Authority } from "./auth.ts";
+import { ErrorReplies } from "./errors.ts";
+import { Lifecycle } from "./lifecycle.ts";
+import type { BrokerPort, ProduceSink } from "./ports.ts";
+import type { HttpRooms } from "./rooms.ts";
+import { allRoutes } from "./routes.ts";
+import { HttpStats } from "./stats.ts";
+import { Waiters } from "./waiters.ts";
+
+/** What the server is handed when everything behind it stands. */
+export interface HttpBackend {
+  readonly broker: BrokerPort;
+  /** The text of `/metrics`. */
+  readonly metricsText: () => Promise<string>;
+}
+
+/** Serves the API of one node. */
+export class HttpServer {
+  readonly #config: Config;
+  readonly #logger: Logger;
+  readonly #version: string;
+  readonly #alarms = new Alarms();
+  readonly #admission: Admission;
+  readonly #errors: ErrorReplies;
+  readonly #waiters: Waiters;
+  readonly #lifecycle = new Lifecycle();
+  readonly #stats = new HttpStats();
+  #server: Bun.Server<unknown> | undefined;
+
+  constructor(options: {
+    readonly config: Config;
+    readonly logger: Logger;
+    readonly version: string;
+  }) {
+    this.#config = options.config;
+    this.#logger = options.logger.room("http");
+    this.#version = options.version;
+    this.#admission = new Admission(options.config.inflightBytesMax);
+    this.#errors = new ErrorReplies(options.config.docsUrl);
+    this.#waiters = new Waiters({
+      admission: this.#admission,
+      alarms: this.#alarms,
+      errors: this.#errors,
+    });
+  }
+
+  /** Where the broker sends how produces ended. */
+  get produceSink(): ProduceSink {
+    return this.#waiters;
+  }
+
+  /** What metrics read on scrape, in plain numbers. */
+  get probe(): HttpProbe {
+    const [stats, waiters, admission] = [this.#stats, this.#waiters, this.#admission];
+    return {
+      get routes() {
+        return stats.routes;
+      },
+      get tailReaders() {
+        return stats.tailReaders;
+      },
+      get longPolls() {
+        return stats.longPolls;
+      },
+      get waitingWrites() {
+        return waiters.size;
+      },
+      get inflightBytes() {
+        return admission.bytes;
+      },
+    };
+  }
+
+  /**
+   * Listens.
+   * @returns where, with the port that a configured 0 became.
+   * @throws FatalError `address_in_use` when it cannot.
+   */
+  async start(backend: HttpBackend): Promise<{ readonly port: number; readonly url: string }> {
+    const config = this.#config;
+    const rooms: HttpRooms = {
+      config,
+      broker: backend.broker,
+      metricsText: backend.metricsText,
+      logger: this.#logger,
+      version: this.#version,
+      alarms: this.#alarms,
+      admission: this.#admission,
+      authority: new Authority(config.tokens),
+      errors: this.#errors,
+      stats: this.#stats,
+      waiters: this.#waiters,
+      lifecycle: this.#lifecycle,
+    };
+    const server = listen(createApp(rooms, allRoutes(rooms)), rooms);
+    this.#server = server;
+    this.#lifecycle.keeper = (request) => server.timeout(request, 0);
+    const port = server.port ?? config.httpPort;
+    this.#logger.info("listening", { host: config.httpHost, port, tls: config.tls !== undefined });
+    return { port, url: server.url.href.replace(/\/$/, "") };
+  }
+
+  /** Stops accepting, lets what is in flight finish for a while, then closes everything. */
+  async stop(): Promise<void> {
+    const server = this.#server;
+    this.#server = undefined;
+    this.#lifecycle.stop();
+    if (server !== undefined) {
+      const graceful = server.stop(false);
+      server.closeIdleConnections();
+      const late = Promise.withResolvers<void>();
+      const cancel = this.#alarms.after(limits.STOP_GRACE_MS, late.resolve);
+      await Promise.race([graceful, late.promise]);
+      cancel();
+      await server.stop(true);
+    }
+    this.#alarms.stop();
+  }
+}
+
+/** Numbers of the room. */
+export interface HttpProbe {
+  readonly routes: HttpStats["routes"];
+  readonly tailReaders: number;
+  readonly longPolls: number;
+  readonly waitingWrites: number;
+  readonly inflightBytes: number;
+}
+
+function listen(app: ReturnType<typeof createApp>, rooms: HttpRooms): Bun.Server<unknown> {
+  const { config, errors, logger } = rooms;
+  try {
+    app.listen({
+      hostname: config.httpHost,
+      port: config.httpPort,
+      // Both protocols on one port; cleartext HTTP/2 by prior knowledge.
+      http2: true,
+      // Bun's own error page would show the inside of the program.
+      development: false,
+      idleTimeout: limits.CONNECTION_IDLE_S,
+      // Up to twice the limit a body is refused in our own words, beyond it by the server's bare 413.
+      maxRequestBodySize: config.bodyBytesMax * 2,
+      reusePort: false,
+      ...(config.tls !== undefined && {
+        tls: { cert: Bun.file(config.tls.certPath), key: Bun.file(config.tls.keyPath) },
+      }),
+      error: (error: Error) => {
+        logger.error("request_failed", { error: error.stack ?? error.message });
+        return errors.reply({ code: "internal_error" });
+      },
+    });
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : String(error);
+    throw new FatalError(
+      "address_in_use",
+      `Cannot listen on ${config.httpHost}:${config.httpPort}: ${reason}`,
+      { cause: error },
+    );
+  }
+  if (app.server === null) {
+    throw new FatalError(
+      "address_in_use",
+      `Cannot listen on ${config.httpHost}:${config.httpPort}`,
+    );
+  }
+  return app.server as Bun.Server<unknown>;
+}

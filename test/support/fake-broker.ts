@@ -1,0 +1,306 @@
+// A broker in memory behind the HTTP room's port, so that contract tests run in milliseconds.
+// It keeps the promises of the port that a client can see, and has levers for the ones that need a bad day.
+
+import type {
+  BrokerPort,
+  GroupView,
+  NodeStatus,
+  PartitionView,
+  ProduceRequest,
+  ProduceSink,
+  ReadRequest,
+  RecordBatch,
+  RetentionView,
+  TopicView,
+  WriteMode,
+} from "../../src/http/mod.ts";
+import { fail, type Result, succeed } from "../../src/lib/result.ts";
+import { type Refusal, refuse } from "../../src/model/errors.ts";
+import { putRecord, recordSize } from "../../src/model/record.ts";
+
+interface StoredRecord {
+  readonly bytes: Uint8Array;
+  readonly timestampMs: number;
+}
+
+interface Partition {
+  startOffset: number;
+  readonly records: StoredRecord[];
+}
+
+interface Topic extends TopicView {
+  readonly ranges: Partition[];
+  readonly groups: Map<string, number>;
+  readonly keys: Map<
+    string,
+    { fingerprint: string; offset: number; count: number; partition: number }
+  >;
+  retention: { ttlMs: number; maxBytes: number };
+  turn: number;
+}
+
+/** A broker without a log. */
+export class FakeBroker implements BrokerPort {
+  readonly #sink: ProduceSink;
+  readonly #topics = new Map<string, Topic>();
+  readonly #wakes = new Set<{
+    topic: Topic;
+    partition: number;
+    offset: number;
+    wake: () => void;
+  }>();
+  #nextTopicId = 1;
+  #raftIndex = 0;
+  /** What every produce is refused with, when set. */
+  refuseWith: Refusal | undefined;
+  /** Takes produces and never confirms them, when set. */
+  isSilent = false;
+  /** Reads come by a promise, when set. */
+  isSlow = false;
+  isReady = true;
+  /** The outcome of a read barrier. */
+  barrier: Result<undefined, Refusal> = succeed(undefined);
+
+  constructor(sink: ProduceSink) {
+    this.#sink = sink;
+  }
+
+  status(): NodeStatus {
+    return {
+      ready: this.isReady,
+      reason: this.isReady ? "" : "replaying",
+      lastSyncedBatchId: this.#raftIndex,
+      segmentBytes: 0,
+      readOnly: false,
+    };
+  }
+
+  topic(name: string): TopicView | undefined {
+    return this.#topics.get(name);
+  }
+
+  topics(): Iterable<TopicView> {
+    return this.#topics.values();
+  }
+
+  #byId(topicId: number): Topic {
+    const topic = [...this.#topics.values()].find(({ id }) => id === topicId);
+    if (topic === undefined) throw new Error(`There is no topic ${topicId}`);
+    return topic;
+  }
+
+  partition(topicId: number, partition: number): PartitionView {
+    const range = this.#byId(topicId).ranges[partition]!;
+    const bytes = range.records
+      .slice(range.startOffset)
+      .reduce((sum, record) => sum + record.bytes.length, 0);
+    return { startOffset: range.startOffset, nextOffset: range.records.length, bytes };
+  }
+
+  *groups(topicId: number): Iterable<GroupView> {
+    for (const [key, committedOffset] of this.#byId(topicId).groups) {
+      const [group = "", partition = ""] = key.split("/");
+      yield { group, partition: Number(partition), committedOffset };
+    }
+  }
+
+  committedOffset(topicId: number, partition: number, group: string): number | undefined {
+    return this.#byId(topicId).groups.get(`${group}/${partition}`);
+  }
+
+  retention(topicId: number): RetentionView {
+    return this.#byId(topicId).retention;
+  }
+
+  produce(waiter: number, request: ProduceRequest): Refusal | undefined {
+    if (this.refuseWith !== undefined) return this.refuseWith;
+    const topic = this.#byId(request.topicId);
+    const { key, idempotencyKey, ranges, body } = request;
+    const partition =
+      request.partition >= 0
+        ? request.partition
+        : key === undefined
+          ? topic.turn++ % topic.partitions
+          : Bun.hash.xxHash32(key, 0) % topic.partitions;
+    const fingerprint = `${Bun.hash(body)}/${request.count}/${request.partition}/${key === undefined ? "" : Bun.hash(key)}`;
+    const idempotency =
+      idempotencyKey === undefined ? undefined : Buffer.from(idempotencyKey).toString("hex");
+    const before = idempotency === undefined ? undefined : topic.keys.get(idempotency);
+    if (before !== undefined) {
+      if (before.fingerprint !== fingerprint) return refuse("idempotency_key_reused");
+      queueMicrotask(() =>
+        this.#sink.produced(waiter, before.offset, before.count, before.partition, 0, -1, 1),
+      );
+      return undefined;
+    }
+    const range = topic.ranges[partition]!;
+    const offset = range.records.length;
+    if (request.expectedOffset >= 0 && request.expectedOffset !== offset) {
+      return refuse("offset_mismatch", undefined, { next_offset: offset });
+    }
+    const timestampMs = Date.now();
+    for (let i = 0; i < request.count; i++) {
+      const start = ranges === undefined ? 0 : ranges[i * 2]!;
+      const end = ranges === undefined ? body.length : ranges[i * 2 + 1]!;
+      const size = recordSize(key?.length ?? -1, request.headers?.length ?? -1, end - start);
+      const bytes = new Uint8Array(size);
+      putRecord(bytes, 0, key, request.headers, body, start, end);
+      range.records.push({ bytes, timestampMs });
+    }
+    if (idempotency !== undefined) {
+      topic.keys.set(idempotency, { fingerprint, offset, count: request.count, partition });
+    }
+    const raftIndex = ++this.#raftIndex;
+    const { count, ack } = request;
+    this.#wakeUp();
+    if (!this.isSilent) {
+      const synced = ack === "leader" ? 0 : 1;
+      const duplicate = idempotency === undefined ? -1 : 0;
+      setImmediate(() =>
+        this.#sink.produced(waiter, offset, count, partition, raftIndex, synced, duplicate),
+      );
+    }
+    return undefined;
+  }
+
+  async createTopic(request: {
+    readonly name: string;
+    readonly partitions: number;
+    readonly mode: WriteMode;
+    readonly ttlMs: number;
+    readonly maxBytes: number;
+  }): Promise<Result<{ readonly topicId: number; readonly created: boolean }, Refusal>> {
+    const { name, partitions, mode } = request;
+    const existing = this.#topics.get(name);
+    if (existing !== undefined) {
+      if (existing.partitions !== partitions) {
+        return fail(refuse("topic_exists", undefined, { partitions: existing.partitions }));
+      }
+      return succeed({ topicId: existing.id, created: false });
+    }
+    const topic: Topic = {
+      id: this.#nextTopicId++,
+      name,
+      partitions,
+      mode,
+      ranges: Array.from({ length: partitions }, () => ({ startOffset: 0, records: [] })),
+      groups: new Map(),
+      keys: new Map(),
+      retention: { ttlMs: request.ttlMs, maxBytes: request.maxBytes },
+      turn: 0,
+    };
+    this.#topics.set(name, topic);
+    this.#raftIndex += 1;
+    return succeed({ topicId: topic.id, created: true });
+  }
+
+  async deleteTopic(name: string): Promise<Result<{ readonly deletedRecords: number }, Refusal>> {
+    const topic = this.#topics.get(name);
+    if (topic === undefined) return fail(refuse("topic_not_found"));
+    this.#topics.delete(name);
+    this.#wakeUp();
+    const deletedRecords = topic.ranges.reduce(
+      (sum, range) => sum + range.records.length - range.startOffset,
+      0,
+    );
+    return succeed({ deletedRecords });
+  }
+
+  async commit(request: {
+    readonly topic: string;
+    readonly group: string;
+    readonly partition: number;
+    readonly offset: number;
+  }): Promise<Result<undefined, Refusal>> {
+    const topic = this.#topics.get(request.topic);
+    if (topic === undefined) return fail(refuse("topic_not_found"));
+    const key = `${request.group}/${request.partition}`;
+    topic.groups.set(key, Math.max(request.offset, topic.groups.get(key) ?? 0));
+    return succeed(undefined);
+  }
+
+  async deleteBefore(request: {
+    readonly topic: string;
+    readonly partition: number;
+    readonly beforeOffset: number;
+  }): Promise<Result<{ readonly deletedCount: number; readonly freedBytes: number }, Refusal>> {
+    const range = this.#topics.get(request.topic)?.ranges[request.partition];
+    if (range === undefined) return fail(refuse("topic_not_found"));
+    const floor = Math.min(request.beforeOffset, range.records.length);
+    const removed = range.records.slice(range.startOffset, Math.max(floor, range.startOffset));
+    range.startOffset = Math.max(range.startOffset, floor);
+    const freedBytes = removed.reduce((sum, record) => sum + record.bytes.length, 0);
+    return succeed({ deletedCount: removed.length, freedBytes });
+  }
+
+  async setRetention(request: {
+    readonly topic: string;
+    readonly partition: number | undefined;
+    readonly ttlMs: number | undefined;
+    readonly maxBytes: number | undefined;
+  }) {
+    for (const topic of this.#topics.values()) {
+      if (request.topic !== "*" && request.topic !== topic.name) continue;
+      topic.retention = {
+        ttlMs: request.ttlMs ?? topic.retention.ttlMs,
+        maxBytes: request.maxBytes ?? topic.retention.maxBytes,
+      };
+    }
+    return succeed({
+      ttlApplied: (request.ttlMs ?? 0) > 0,
+      sizeApplied: (request.maxBytes ?? 0) > 0,
+      sealedBytesAfter: 0,
+    });
+  }
+
+  async collect() {
+    return succeed({ sealedBytesAfter: 0 });
+  }
+
+  compact(): void {}
+
+  read(request: ReadRequest): RecordBatch | Promise<RecordBatch> {
+    const range = this.#byId(request.topicId).ranges[request.partition]!;
+    const { startOffset, records } = range;
+    const nextOffset = records.length;
+    const first = Math.max(request.offset, startOffset);
+    const slices: RecordBatch["slices"][number][] = [];
+    let bytes = 0;
+    for (let offset = first; offset < nextOffset && slices.length < request.maxRecords; offset++) {
+      const record = records[offset]!;
+      bytes += record.bytes.length;
+      if (slices.length > 0 && bytes > request.maxBytes) break;
+      slices.push({
+        bytes: record.bytes,
+        start: 0,
+        end: record.bytes.length,
+        baseOffset: offset,
+        count: 1,
+        timestampMs: record.timestampMs,
+      });
+    }
+    const batch = { slices, startOffset, nextOffset };
+    return this.isSlow ? Bun.sleep(1).then(() => batch) : batch;
+  }
+
+  onRecords(topicId: number, partition: number, offset: number, wake: () => void): () => void {
+    const wish = { topic: this.#byId(topicId), partition, offset, wake };
+    this.#wakes.add(wish);
+    return () => this.#wakes.delete(wish);
+  }
+
+  async readBarrier(): Promise<Result<undefined, Refusal>> {
+    return this.barrier;
+  }
+
+  /** Wakes those whose record is there, or whose topic is gone, in a later turn. */
+  #wakeUp(): void {
+    for (const wish of this.#wakes) {
+      const isGone = this.#topics.get(wish.topic.name) !== wish.topic;
+      const { length } = wish.topic.ranges[wish.partition]!.records;
+      if (!isGone && length <= wish.offset) continue;
+      this.#wakes.delete(wish);
+      setImmediate(wish.wake);
+    }
+  }
+}

@@ -38,7 +38,9 @@ test("a second process is refused by name, and let in when the first is killed",
 
 test("a child of the holder does not keep the directory", async () => {
   const lock = lockDirectory(directory);
-  const child = Bun.spawn(["sleep", "60"]);
+  const child = Bun.spawn(["sh", "-c", "echo up; exec sleep 60"], { stdout: "pipe" });
+  // Between its fork and its exec a child has all descriptors; what it says comes after both.
+  await child.stdout.getReader().read();
   lock.release();
 
   lockDirectory(directory).release();

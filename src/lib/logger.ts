@@ -29,7 +29,9 @@ export function createLogger(options: {
   const { level, room, write, now } = options;
   const line = (at: LogLevel, event: string, fields?: Readonly<Record<string, unknown>>): void => {
     if (RANK[at] < RANK[level]) return;
-    write(`${JSON.stringify({ time: new Date(now()).toISOString(), level: at, room, event, ...fields })}\n`);
+    write(
+      `${JSON.stringify({ time: new Date(now()).toISOString(), level: at, room, event, ...fields })}\n`,
+    );
   };
   return {
     debug: (event, fields) => line("debug", event, fields),

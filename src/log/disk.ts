@@ -84,7 +84,14 @@ export interface Disk {
    * Writes `slab[start, end)` at `position` and then syncs the file's data, as one chain.
    * The bytes must not change until the completion; the caller keeps at most one append in flight (RULINGS M4).
    */
-  append(file: DiskFile, slab: Uint8Array, start: number, end: number, position: number, token: number): void;
+  append(
+    file: DiskFile,
+    slab: Uint8Array,
+    start: number,
+    end: number,
+    position: number,
+    token: number,
+  ): void;
   /**
    * Reads up to `length` bytes at `position` into `into[0, length)`.
    * Resolves to the number of bytes read, fewer only at the end of the file; rejects with `FileError`.

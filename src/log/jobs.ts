@@ -2,24 +2,39 @@
 // Every job is safe to be cut off after any file primitive and run again after a restart.
 
 import { assertNever } from "../lib/assert.ts";
+import { type DeriveJob, deriveSegment, type MergeJob, mergeBase } from "./derive.ts";
 import type { Files } from "./disk.ts";
 
 /** One piece of work. Plain data: it crosses to another thread by structured clone. */
 export type DiskJob =
   /** Makes a segment of zeros with its header, synced, under its final name (RULINGS M5). */
-  | { readonly kind: "prepare_segment"; readonly name: string; readonly bytes: number; readonly header: Uint8Array }
+  | {
+      readonly kind: "prepare_segment";
+      readonly name: string;
+      readonly bytes: number;
+      readonly header: Uint8Array;
+    }
   /** Replaces a small file whole: temporary, sync, rename, sync of the directory. */
   | { readonly kind: "replace_file"; readonly name: string; readonly bytes: Uint8Array }
   /** Writes one slot of a slotted file in place and syncs it. */
-  | { readonly kind: "write_slot"; readonly name: string; readonly position: number; readonly bytes: Uint8Array }
+  | {
+      readonly kind: "write_slot";
+      readonly name: string;
+      readonly position: number;
+      readonly bytes: Uint8Array;
+    }
   /** Unlinks files that the manifest no longer knows. */
   | { readonly kind: "remove_files"; readonly names: readonly string[] }
   /** Asks how much room is left. */
-  | { readonly kind: "free_bytes" };
+  | { readonly kind: "free_bytes" }
+  | DeriveJob
+  | MergeJob;
 
 /** What a job gives back. */
 export interface JobResult {
   readonly freeBytes?: number;
+  /** Of `merge_base`. */
+  readonly base?: { readonly bytes: number; readonly lastIndex: number };
 }
 
 /** Zeros are written and synced in pieces, so that a sync of the log between them waits for one piece at most. */
@@ -56,6 +71,11 @@ export function runJob(files: Files, job: DiskJob): JobResult {
     }
     case "free_bytes":
       return { freeBytes: files.freeBytes() };
+    case "derive_segment":
+      deriveSegment(files, job);
+      return {};
+    case "merge_base":
+      return { base: mergeBase(files, job) };
     default:
       return assertNever(job);
   }

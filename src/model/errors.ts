@@ -46,11 +46,7 @@ export interface Refusal {
 }
 
 /** Makes a refusal; the message names the thing, its value and the limit with its unit. */
-export const refuse = (
-  code: ErrorCode,
-  message?: string,
-  fields?: Refusal["fields"],
-): Refusal => ({
+export const refuse = (code: ErrorCode, message?: string, fields?: Refusal["fields"]): Refusal => ({
   code,
   ...(message !== undefined && { message }),
   ...(fields !== undefined && { fields }),

@@ -16,6 +16,9 @@ export type TopicId = number & { readonly __brand: "TopicId" };
 
 /** Checks and brands an offset. */
 export function offset(value: number): Offset {
-  assert(Number.isSafeInteger(value) && value >= 0, `An offset is a safe integer from 0, not ${value}`);
+  assert(
+    Number.isSafeInteger(value) && value >= 0,
+    `An offset is a safe integer from 0, not ${value}`,
+  );
   return value as Offset;
 }

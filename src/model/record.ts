@@ -159,7 +159,9 @@ export class RecordCursor {
 export function encodeHeaders(pairs: readonly (readonly [string, string])[]): Uint8Array {
   const encoder = new TextEncoder();
   const parts = pairs.flat().map((text) => encoder.encode(text));
-  const bytes = new Uint8Array(parts.reduce((sum, part) => sum + varintSize(part.length) + part.length, 0));
+  const bytes = new Uint8Array(
+    parts.reduce((sum, part) => sum + varintSize(part.length) + part.length, 0),
+  );
   let at = 0;
   for (const part of parts) {
     at = putVarint(bytes, at, part.length);

@@ -1,0 +1,250 @@
+// The two long jobs: making a sealed segment's index and delta, and merging deltas into a new base (RULINGS M1).
+// Both read files that never change again and write files that nothing knows yet, so that they can be cut off anywhere.
+
+import { ByteWriter, viewOf } from "../lib/bytes.ts";
+import { COMMAND, CommandCursor, putCommand, type Remembered } from "../model/command-codec.ts";
+import type { Files } from "./disk.ts";
+import { FileError } from "./disk.ts";
+import { ENTRY_HEADER_BYTES, fileName, SEGMENT_DATA_START } from "./format.ts";
+import { GrowingIndex, PARTITIONS_PER_TOPIC_MAX } from "./offset-index.ts";
+import { type ChainEnd, scanSegment } from "./segment-scan.ts";
+import {
+  compareItems,
+  copyItem,
+  isWindowItem,
+  StateFileReader,
+  StateFileWriter,
+} from "./state-file.ts";
+
+/** Makes `.index` and `.delta` of one sealed segment. */
+export interface DeriveJob {
+  readonly kind: "derive_segment";
+  readonly sequence: number;
+  readonly salt: number;
+  readonly clusterId: string;
+  readonly validBytes: number;
+  /** The end of the segment before. */
+  readonly chain: ChainEnd;
+  /** What the walk must end at: anything else is damage. */
+  readonly lastIndex: number;
+}
+
+/** Merges a base and the deltas after it into a new base. */
+export interface MergeJob {
+  readonly kind: "merge_base";
+  readonly sequence: number;
+  readonly clusterId: string;
+  readonly baseSequence: number | undefined;
+  /** Of the segments whose deltas go in, oldest first. */
+  readonly deltaSequences: readonly number[];
+}
+
+const damaged = (message: string): Error => new FileError("io", message);
+
+/** Runs a `derive_segment` job. Throws `FileError` when the segment is not what it was. */
+export function deriveSegment(files: Files, job: DeriveJob): void {
+  const index = new GrowingIndex();
+  const delta = new DeltaBuilder();
+  const result = scanSegment(
+    files,
+    fileName(job.sequence, "log"),
+    { salt: job.salt, from: SEGMENT_DATA_START, end: job.validBytes, chain: job.chain },
+    (bytes, view, at, header, position) => {
+      index.addEntry(bytes, view, at, header, position);
+      const start = at + ENTRY_HEADER_BYTES + header.dataBytes;
+      delta.addCommands(bytes, view, start, start + header.commandBytes);
+    },
+  );
+  if (result.fault !== undefined || result.chain.index !== job.lastIndex) {
+    throw damaged(
+      `Cannot derive from ${fileName(job.sequence, "log")}: ${result.fault ?? "it ends early"} at ${result.position}, index ${result.chain.index}`,
+    );
+  }
+  const indexName = fileName(job.sequence, "index");
+  const deltaName = fileName(job.sequence, "delta");
+  files.remove(indexName);
+  files.remove(deltaName);
+  files.create(indexName);
+  files.write(indexName, 0, index.encode(job.sequence, job.clusterId));
+  files.sync(indexName);
+  for (const range of index.ranges()) {
+    delta.addProgress(range.key, range.nextOffset, range.bytes);
+  }
+  delta.write(files, deltaName, job.sequence, job.clusterId, result.chain);
+  files.syncDirectory();
+}
+
+/** Gathers the last state change per key. */
+class DeltaBuilder {
+  readonly #keyed = new Map<string, Uint8Array>();
+  readonly #window = new ByteWriter(1 << 16);
+  readonly #cursor = new CommandCursor();
+  readonly #scratch = new ByteWriter();
+  #topicIdMax = 0;
+
+  addCommands(bytes: Uint8Array, view: DataView, start: number, end: number): void {
+    const cursor = this.#cursor.reset(bytes, view, start, end);
+    while (cursor.next()) {
+      if (cursor.kind === COMMAND.chunk) continue;
+      if (cursor.kind === COMMAND.topicCreated)
+        this.#topicIdMax = Math.max(this.#topicIdMax, cursor.topicId);
+      if (isWindowItem(cursor.kind)) this.#window.raw(bytes.subarray(cursor.start, cursor.bodyEnd));
+      else this.#keyed.set(keyText(cursor), copyItem(cursor));
+    }
+  }
+
+  addProgress(key: number, nextOffset: number, bytesAdded: number): void {
+    putCommand(this.#scratch.clear(), {
+      kind: "progressed",
+      topicId: Math.floor(key / PARTITIONS_PER_TOPIC_MAX),
+      partition: key % PARTITIONS_PER_TOPIC_MAX,
+      nextOffset,
+      bytesAdded,
+    });
+    const item = this.#scratch.written().slice();
+    this.#keyed.set(`progress ${key}`, item);
+  }
+
+  write(files: Files, name: string, sequence: number, clusterId: string, chain: ChainEnd): void {
+    const items = [...this.#keyed.values()].map((bytes) => {
+      const cursor = new CommandCursor().reset(bytes, viewOf(bytes), 0, bytes.length);
+      cursor.next();
+      return cursor;
+    });
+    items.sort(compareItems);
+    const writer = new StateFileWriter(files, name);
+    for (const item of items) writer.item(item.bytes, item.start, item.bodyEnd);
+    writer.beginWindow();
+    const window = this.#window.written();
+    const cursor = new CommandCursor().reset(window, viewOf(window), 0, window.length);
+    while (cursor.next()) writer.item(window, cursor.start, cursor.bodyEnd);
+    writer.finish({ sequence, clusterId, chain, topicIdMax: this.#topicIdMax });
+  }
+}
+
+/** A key that a `Map` can compare; `compareItems` calls exactly these equal. */
+function keyText(item: CommandCursor): string {
+  switch (item.kind) {
+    case COMMAND.settings:
+      return "settings";
+    case COMMAND.topicCreated:
+    case COMMAND.topicDeleted:
+      return `topic ${item.topicId}`;
+    case COMMAND.groupCommitted:
+      return `group ${item.topicId} ${item.partition} ${item.bytes.subarray(item.groupStart, item.bodyEnd).toHex()}`;
+    default:
+      return `${item.kind} ${item.topicId} ${item.partition}`;
+  }
+}
+
+/** Runs a `merge_base` job. Returns the size of the new base and the index it stands for. */
+export function mergeBase(
+  files: Files,
+  job: MergeJob,
+): { readonly bytes: number; readonly lastIndex: number } {
+  const name = fileName(job.sequence, "base");
+  files.remove(name);
+  const sources = [
+    ...(job.baseSequence === undefined ? [] : [fileName(job.baseSequence, "base")]),
+    ...job.deltaSequences.map((sequence) => fileName(sequence, "delta")),
+  ].map((source) => new StateFileReader(files, source, damaged));
+  const writer = new StateFileWriter(files, name);
+  const settings = mergeKeyed(sources, writer);
+  writer.beginWindow();
+  mergeWindow(sources, writer, settings);
+  const newest = sources.at(-1)?.header.chain;
+  if (newest === undefined) throw damaged("Cannot merge a base of nothing");
+  const topicIdMax = Math.max(...sources.map((source) => source.header.topicIdMax));
+  const bytes = writer.finish({
+    sequence: job.sequence,
+    clusterId: job.clusterId,
+    chain: newest,
+    topicIdMax,
+  });
+  files.syncDirectory();
+  return { bytes, lastIndex: newest.index };
+}
+
+interface WindowSettings {
+  ttlMs: number;
+  keysMax: number;
+}
+
+/** Merges the sorted sections: the newest of each key, progress added up, nothing of deleted topics. */
+function mergeKeyed(sources: readonly StateFileReader[], writer: StateFileWriter): WindowSettings {
+  const settings: WindowSettings = {
+    ttlMs: Number.MAX_SAFE_INTEGER,
+    keysMax: Number.MAX_SAFE_INTEGER,
+  };
+  const liveTopics = new Set<number>();
+  const scratch = new ByteWriter();
+  let open = sources.filter((source) => source.next());
+  while (open.length > 0) {
+    let least = open[0] as StateFileReader;
+    for (const source of open) if (compareItems(source.item, least.item) < 0) least = source;
+    // Sources are oldest first, so the last of the equal ones is the newest.
+    const equal = open.filter((source) => compareItems(source.item, least.item) === 0);
+    const newest = (equal.at(-1) as StateFileReader).item;
+    const command = newest.control();
+    if (command?.kind === "settings") {
+      settings.ttlMs = command.idempotencyTtlMs;
+      settings.keysMax = command.idempotencyKeysMax;
+    }
+    if (newest.kind === COMMAND.topicCreated) liveTopics.add(newest.topicId);
+    const isAlive =
+      newest.kind === COMMAND.settings ||
+      newest.kind === COMMAND.topicCreated ||
+      (newest.kind === COMMAND.retentionSet && newest.topicId === 0) ||
+      (newest.kind !== COMMAND.topicDeleted && liveTopics.has(newest.topicId));
+    if (isAlive && command?.kind === "progressed") {
+      const bytesAdded = equal.reduce((sum, source) => {
+        const part = source.item.control();
+        return sum + (part?.kind === "progressed" ? part.bytesAdded : 0);
+      }, 0);
+      putCommand(scratch.clear(), { ...command, bytesAdded });
+      writer.item(scratch.bytes, 0, scratch.length);
+    } else if (isAlive) {
+      writer.item(newest.bytes, newest.start, newest.bodyEnd);
+    }
+    const ended = equal.filter((source) => !source.next());
+    if (ended.length > 0) open = open.filter((source) => !ended.includes(source));
+  }
+  return settings;
+}
+
+/** Joins the windows in log order and leaves out what the newest key has already pushed out, as apply does. */
+function mergeWindow(
+  sources: readonly StateFileReader[],
+  writer: StateFileWriter,
+  settings: WindowSettings,
+): void {
+  const outcome: Remembered = {
+    topicId: 0,
+    partition: 0,
+    count: 0,
+    firstOffset: 0,
+    timestampMs: 0,
+    fingerprintLow: 0,
+    fingerprintHigh: 0,
+  };
+  let total = 0;
+  let newestMs = 0;
+  for (const source of sources) {
+    source.beginWindow();
+    while (source.next()) {
+      total += 1;
+      source.item.remembered(outcome);
+      newestMs = Math.max(newestMs, outcome.timestampMs);
+    }
+  }
+  let surplus = Math.max(0, total - settings.keysMax);
+  for (const source of sources) {
+    source.beginWindow();
+    while (source.next()) {
+      source.item.remembered(outcome);
+      if (surplus > 0) surplus -= 1;
+      else if (outcome.timestampMs + settings.ttlMs > newestMs)
+        writer.item(source.item.bytes, source.item.start, source.item.bodyEnd);
+    }
+  }
+}

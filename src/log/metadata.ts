@@ -1,0 +1,162 @@
+// The small files that say what the directory is: `meta.json` (who), `manifest` (which files live), `state` (what this
+// node has promised). Texts with a checksum line, but for `state`, whose two slots lie on two pages (RULINGS M7).
+
+import { decodeText, encodeText, getU64, putU64, viewOf } from "../lib/bytes.ts";
+import { crc32 } from "../lib/checksum.ts";
+import type { Files } from "./disk.ts";
+import { FORMAT_VERSION } from "./format.ts";
+
+export const META_FILE = "meta.json";
+export const MANIFEST_FILE = "manifest";
+export const STATE_FILE = "state";
+
+/** Who this node is. Written once. */
+export interface Meta {
+  readonly format: number;
+  readonly nodeId: string;
+  /** 32 hexadecimal digits. */
+  readonly clusterId: string;
+  /** 32 hexadecimal digits, new with every empty directory (RULINGS M6). */
+  readonly incarnation: string;
+}
+
+/** What is known of a segment that takes no more writes. */
+export interface SealedSegment {
+  readonly sequence: number;
+  readonly firstIndex: number;
+  readonly lastIndex: number;
+  readonly lastTerm: number;
+  readonly lastChecksum: number;
+  readonly lastTimestampMs: number;
+  /** Bytes past it are never looked at (RULINGS M5). */
+  readonly validBytes: number;
+  /** Whether `.index` and `.delta` exist. */
+  readonly isDerived: boolean;
+}
+
+/** A sorted image of the state up to an index (RULINGS M1). */
+export interface BaseFile {
+  readonly sequence: number;
+  readonly lastIndex: number;
+  readonly bytes: number;
+}
+
+/** The only truth about which files live. */
+export interface Manifest {
+  readonly format: number;
+  /** Sequence numbers from here on have never been used. */
+  readonly nextSequence: number;
+  readonly segments: readonly SealedSegment[];
+  readonly base: BaseFile | null;
+  /** What was found damaged; a node with such a note does not start (RULINGS M9). */
+  readonly damage: string | null;
+}
+
+/** An empty directory's manifest. */
+export const EMPTY_MANIFEST: Manifest = {
+  format: FORMAT_VERSION,
+  nextSequence: 1,
+  segments: [],
+  base: null,
+  damage: null,
+};
+
+/** A JSON text with its checksum on a second line. */
+export function encodeChecked(value: unknown): Uint8Array {
+  const text = JSON.stringify(value);
+  return encodeText(`${text}\n${crc32(encodeText(text)).toString(16).padStart(8, "0")}\n`);
+}
+
+/** The value of such a text; undefined when the checksum does not hold. */
+export function decodeChecked(bytes: Uint8Array): unknown {
+  const [text = "", checksum = ""] = decodeText(bytes).split("\n");
+  return crc32(encodeText(text)).toString(16).padStart(8, "0") === checksum
+    ? JSON.parse(text)
+    : undefined;
+}
+
+/** A whole small file, or undefined when there is none. */
+export function readWhole(files: Files, name: string): Uint8Array | undefined {
+  const size = files.size(name);
+  if (size === undefined) return undefined;
+  const bytes = new Uint8Array(size);
+  return bytes.subarray(0, files.read(name, 0, bytes));
+}
+
+/** What the node has promised: synced before anything that depends on it leaves. */
+export interface HardState {
+  readonly term: number;
+  /** Whom this node voted for in `term`; empty for nobody. */
+  readonly vote: string;
+  readonly commitIndex: number;
+  /** Applied configuration and the index that set it. */
+  readonly configurationIndex: number;
+  readonly voters: readonly string[];
+}
+
+const STATE_MAGIC = 0x54_41_54_53; // "STAT"
+/** One slot per page, so that a torn page leaves the other. */
+export const STATE_SLOT_BYTES = 4096;
+const STATE_TEXT_START = 40;
+
+/**
+ * 0 magic u32 | 4 checksum u32 of the rest | 8 counter u64 | 16 term u64 | 24 commit index u64 | 32 text length u32 | 36 version u32
+ * 40 JSON text: vote, configuration index, voters
+ */
+export function encodeStateSlot(counter: number, state: HardState): Uint8Array {
+  const bytes = new Uint8Array(STATE_SLOT_BYTES);
+  const view = viewOf(bytes);
+  const text = encodeText(
+    JSON.stringify({
+      vote: state.vote,
+      configurationIndex: state.configurationIndex,
+      voters: state.voters,
+    }),
+  );
+  view.setUint32(0, STATE_MAGIC, true);
+  putU64(view, 8, counter);
+  putU64(view, 16, state.term);
+  putU64(view, 24, state.commitIndex);
+  view.setUint32(32, text.length, true);
+  view.setUint32(36, FORMAT_VERSION, true);
+  bytes.set(text, STATE_TEXT_START);
+  view.setUint32(4, crc32(bytes.subarray(8)), true);
+  return bytes;
+}
+
+/** Where the slot with this counter goes. */
+export const stateSlotPosition = (counter: number): number => (counter % 2) * STATE_SLOT_BYTES;
+
+/** The newest readable slot; undefined when both are unreadable. */
+export function readState(
+  bytes: Uint8Array,
+): { readonly counter: number; readonly state: HardState } | undefined {
+  const slots = [0, STATE_SLOT_BYTES].flatMap(
+    (at) => decodeSlot(bytes.subarray(at, at + STATE_SLOT_BYTES)) ?? [],
+  );
+  return slots.sort((left, right) => right.counter - left.counter)[0];
+}
+
+function decodeSlot(
+  bytes: Uint8Array,
+): { readonly counter: number; readonly state: HardState } | undefined {
+  if (bytes.length < STATE_SLOT_BYTES) return undefined;
+  const view = viewOf(bytes);
+  if (
+    view.getUint32(0, true) !== STATE_MAGIC ||
+    view.getUint32(4, true) !== crc32(bytes.subarray(8))
+  )
+    return undefined;
+  const length = view.getUint32(32, true);
+  const text = JSON.parse(decodeText(bytes.subarray(STATE_TEXT_START, STATE_TEXT_START + length)));
+  return {
+    counter: getU64(view, 8),
+    state: {
+      term: getU64(view, 16),
+      commitIndex: getU64(view, 24),
+      vote: String(text.vote),
+      configurationIndex: Number(text.configurationIndex),
+      voters: (text.voters as readonly unknown[]).map(String),
+    },
+  };
+}

@@ -1,0 +1,37 @@
+// The append-only file: segments, entries, their checksums and indexes, recovery, and the port to the disk. Never decides
+// what a command means, and never acknowledges: it says what is durable. Keeps: no byte of a segment is written twice; one
+// write is in flight; what was synced is found again or the node stops. Driven by `replica/`; the disks live in `io/`.
+// Format: docs/format.md. Why this shape: DESIGN.md.
+
+export {
+  type Disk,
+  type DiskCompletion,
+  type DiskFile,
+  FileError,
+  type FileErrorKind,
+  type Files,
+} from "./disk.ts";
+export {
+  ENTRY_HEADER_BYTES,
+  ENTRY_KIND,
+  type EntryHeader,
+  entryBytes,
+  FRAME_BYTES,
+  newEntryHeader,
+  readEntryHeader,
+  sealEntry,
+} from "./format.ts";
+export { type DiskJob, type JobResult, runJob } from "./jobs.ts";
+export type { HardState } from "./metadata.ts";
+export { partitionKey } from "./offset-index.ts";
+export { type RecoveredLog, type RecoveryOptions, recover } from "./recovery.ts";
+export {
+  type LogEvent,
+  type LogLimits,
+  type LogProbe,
+  type SealedWrite,
+  SegmentLog,
+} from "./segment-log.ts";
+export type { RecordSlice } from "./segment-reader.ts";
+export type { ChainEnd } from "./segment-scan.ts";
+export type { Slab, TailBuffer } from "./tail-buffer.ts";

@@ -1,0 +1,506 @@
+// Start: from files to a log that is whole up to its last promise. Decides what is a torn tail (cut, nobody was promised it)
+// and what is damage (stop, and say so): RULINGS M4, M5, M9. It can be cut off anywhere and run again.
+
+import { FatalError } from "../lib/fatal.ts";
+import type { CommandCursor } from "../model/command-codec.ts";
+import type { Files } from "./disk.ts";
+import {
+  decodeSegmentHeader,
+  encodeSegmentHeader,
+  FORMAT_VERSION,
+  fileName,
+  parseFileName,
+  SEGMENT_DATA_START,
+  type SegmentHeader,
+} from "./format.ts";
+import { replaceFile, runJob } from "./jobs.ts";
+import {
+  decodeChecked,
+  EMPTY_MANIFEST,
+  encodeChecked,
+  encodeStateSlot,
+  type HardState,
+  MANIFEST_FILE,
+  type Manifest,
+  META_FILE,
+  type Meta,
+  readState,
+  readWhole,
+  type SealedSegment,
+  STATE_FILE,
+  STATE_SLOT_BYTES,
+  stateSlotPosition,
+} from "./metadata.ts";
+import { GrowingIndex, IndexFile, type SegmentIndex } from "./offset-index.ts";
+import {
+  CHAIN_START,
+  type ChainEnd,
+  type EntryVisitor,
+  findSyncedIndex,
+  isZeroFrom,
+  scanSegment,
+} from "./segment-scan.ts";
+import { StateFileReader } from "./state-file.ts";
+
+/** What recovery is told. */
+export interface RecoveryOptions {
+  readonly nodeId: string;
+  readonly segmentBytes: number;
+  /** 32 random hexadecimal digits; used for an empty directory. */
+  readonly randomId: () => string;
+  /** A random number below 2^32, for salts. */
+  readonly randomSalt: () => number;
+  /** Gets the state's items, oldest first: `fold` them before anything is replayed. */
+  readonly fold: (item: CommandCursor) => void;
+  /** Gets each entry after the folded state, in order. */
+  readonly replay: EntryVisitor;
+  /** Says what was done that someone may want to know: a fixed word and its particulars. */
+  readonly report: (event: string, fields: Readonly<Record<string, unknown>>) => void;
+}
+
+/** A segment as the running log holds it. */
+export interface LiveSegment {
+  readonly sequence: number;
+  readonly salt: number;
+  readonly fileBytes: number;
+  firstIndex: number;
+  /** End of the segment before. */
+  readonly previous: ChainEnd;
+  /** The last entry in it, or `previous` while it has none. */
+  chain: ChainEnd;
+  /** Where the next write goes; the valid length once it is sealed. */
+  position: number;
+  isDerived: boolean;
+  /** Size of its delta file, for the merge policy; 0 when there is none. */
+  deltaBytes: number;
+  index: SegmentIndex;
+}
+
+/** A log that is ready to go on. */
+export interface RecoveredLog {
+  readonly meta: Meta;
+  readonly manifest: Manifest;
+  readonly hardState: HardState;
+  readonly stateCounter: number;
+  readonly sealed: readonly LiveSegment[];
+  readonly active: LiveSegment;
+  /** Header of a prepared segment, if there is one. */
+  readonly spare: SegmentHeader | undefined;
+  readonly nextSequence: number;
+  readonly topicIdMax: number;
+  readonly replayedEntries: number;
+}
+
+const corrupt = (message: string): FatalError =>
+  new FatalError("log_corrupt", `${message}. Nothing was changed; look at it with: ayder inspect`);
+
+const unusable = (message: string): FatalError => new FatalError("data_unusable", message);
+
+/** Brings the data directory to a state from which the node can go on. Throws `FatalError`, `FileError`. */
+export function recover(files: Files, options: RecoveryOptions): RecoveredLog {
+  const { meta, hardState, stateCounter } = readIdentity(files, options);
+  let manifest = readManifest(files);
+  removeLeftovers(files, manifest);
+
+  const base =
+    manifest.base === null
+      ? undefined
+      : foldFile(files, fileName(manifest.base.sequence, "base"), options.fold);
+  let topicIdMax = base?.topicIdMax ?? 0;
+  let chain = base?.chain ?? CHAIN_START;
+  let replayedEntries = 0;
+  const baseIndex = chain.index;
+  const sealed: LiveSegment[] = [];
+  let previous = CHAIN_START;
+
+  const replayInto = (index: GrowingIndex): EntryVisitor => {
+    return (bytes, view, at, header, position) => {
+      index.addEntry(bytes, view, at, header, position);
+      if (header.index > chain.index) {
+        replayedEntries += 1;
+        options.replay(bytes, view, at, header, position);
+      }
+    };
+  };
+
+  for (const segment of manifest.segments) {
+    const live = openSealed(files, segment, meta, previous);
+    const isFolded = segment.lastIndex <= baseIndex;
+    if (segment.isDerived && !isFolded) {
+      const delta = foldFile(files, fileName(segment.sequence, "delta"), options.fold);
+      live.deltaBytes = files.size(fileName(segment.sequence, "delta")) ?? 0;
+      topicIdMax = Math.max(topicIdMax, delta.topicIdMax);
+      chain = delta.chain;
+    }
+    const indexBytes = segment.isDerived
+      ? readWhole(files, fileName(segment.sequence, "index"))
+      : undefined;
+    const indexFile = indexBytes && IndexFile.open(indexBytes, segment.sequence, meta.clusterId);
+    if (indexFile !== undefined) {
+      live.index = indexFile;
+    } else {
+      if (segment.isDerived) options.report("index_rebuilt", { segment: segment.sequence });
+      const index = new GrowingIndex();
+      const result = scanSegment(
+        files,
+        fileName(segment.sequence, "log"),
+        { salt: live.salt, from: SEGMENT_DATA_START, end: segment.validBytes, chain: previous },
+        replayInto(index),
+      );
+      if (result.fault !== undefined || result.chain.index !== segment.lastIndex) {
+        throw corrupt(
+          `Cannot read ${fileName(segment.sequence, "log")} at ${result.position}: ${result.fault ?? "it ends early"}, after index ${result.chain.index} of ${segment.lastIndex}`,
+        );
+      }
+      live.index = index;
+      if (segment.lastIndex > chain.index) chain = result.chain;
+    }
+    previous = live.chain;
+    sealed.push(live);
+  }
+  if (chain.index < previous.index)
+    throw corrupt(
+      `Cannot rebuild the state: it ends at index ${chain.index}, the sealed log at ${previous.index}`,
+    );
+
+  const open = openUnsealed(files, manifest, meta);
+  let syncedIndex = Math.max(hardState.commitIndex, previous.index);
+  const live: LiveSegment[] = [];
+  const behindFault: SegmentHeader[] = [];
+  let spare: SegmentHeader | undefined;
+  let fault: { readonly segment: LiveSegment; readonly text: string } | undefined;
+  for (const header of open) {
+    const name = fileName(header.sequence, "log");
+    const size = files.size(name) ?? 0;
+    const index = new GrowingIndex();
+    const scan = {
+      salt: header.salt,
+      from: SEGMENT_DATA_START,
+      end: Math.min(size, header.fileBytes),
+      chain: previous,
+    };
+    // Past a fault nothing more is taken in; the files behind it are only asked for what they know to be durable.
+    if (fault !== undefined) {
+      syncedIndex = Math.max(syncedIndex, findSyncedIndex(files, name, scan));
+      behindFault.push(header);
+      continue;
+    }
+    const result = scanSegment(files, name, scan, replayInto(index));
+    syncedIndex = Math.max(syncedIndex, result.syncedIndex);
+    if (result.position === SEGMENT_DATA_START && result.fault === undefined && live.length > 0) {
+      // Prepared, and never written. Only one is ever made ahead; a second is a leftover.
+      if (spare === undefined) spare = header;
+      continue;
+    }
+    if (spare !== undefined)
+      throw corrupt(
+        `Cannot follow the log from ${fileName(spare.sequence, "log")}, which is empty, to ${name}, which is not`,
+      );
+    const segment: LiveSegment = {
+      sequence: header.sequence,
+      salt: header.salt,
+      fileBytes: header.fileBytes,
+      firstIndex: previous.index + 1,
+      previous,
+      chain: result.chain,
+      position: result.position,
+      isDerived: false,
+      deltaBytes: 0,
+      index,
+    };
+    live.push(segment);
+    previous = result.chain;
+    if (result.chain.index > chain.index) chain = result.chain;
+    if (result.fault !== undefined) {
+      fault = { segment, text: result.fault };
+      syncedIndex = Math.max(
+        syncedIndex,
+        findSyncedIndex(files, name, { ...scan, from: result.position }),
+      );
+    }
+  }
+
+  if (chain.index < syncedIndex) {
+    const last = fault?.segment ?? live.at(-1);
+    const where =
+      last === undefined ? "The log" : `${fileName(last.sequence, "log")} at ${last.position}`;
+    throw corrupt(
+      `${where}: ${fault?.text ?? "the log ends"} after index ${chain.index}, but index ${syncedIndex} was durable`,
+    );
+  }
+
+  let nextSequence = Math.max(
+    manifest.nextSequence,
+    ...files.list().map((name) => (parseFileName(name)?.sequence ?? 0) + 1),
+  );
+  if (fault !== undefined) {
+    // A torn tail: nobody was promised it. The file ends here for good, and writing goes on in another (RULINGS M5).
+    const torn = live.pop() as LiveSegment;
+    options.report("torn_tail_cut", {
+      segment: torn.sequence,
+      position: torn.position,
+      after_index: torn.chain.index,
+      fault: fault.text,
+    });
+    if (torn.chain.index >= torn.firstIndex) {
+      // Segments before it were rolled over in order, so the manifest takes them all, in order.
+      const ended = [...live, torn];
+      manifest = {
+        ...manifest,
+        nextSequence,
+        segments: [...manifest.segments, ...ended.map(sealedOf)],
+      };
+      replaceFile(files, MANIFEST_FILE, encodeChecked(manifest));
+      sealed.push(...live.splice(0), torn);
+      const name = fileName(torn.sequence, "log");
+      files.truncate(name, Math.ceil(torn.position / SEGMENT_DATA_START) * SEGMENT_DATA_START);
+      files.sync(name);
+    } else {
+      files.remove(fileName(torn.sequence, "log"));
+      files.syncDirectory();
+    }
+    for (const header of behindFault) {
+      const name = fileName(header.sequence, "log");
+      if (spare === undefined && isZeroFrom(files, name, SEGMENT_DATA_START, header.fileBytes))
+        spare = header;
+      else files.quarantine(name);
+    }
+  }
+
+  let active = live.pop();
+  sealed.push(...live);
+  if (active === undefined && spare !== undefined) {
+    active = freshSegment(spare, previous);
+    spare = undefined;
+  }
+  if (active === undefined) {
+    const header = newSegmentHeader(nextSequence++, options, meta.clusterId);
+    prepareSegment(files, header);
+    active = freshSegment(header, previous);
+  }
+  return {
+    meta,
+    manifest,
+    hardState,
+    stateCounter,
+    sealed,
+    active,
+    spare,
+    nextSequence,
+    topicIdMax,
+    replayedEntries,
+  };
+}
+
+/** A prepared segment that takes the next write. */
+export function freshSegment(header: SegmentHeader, previous: ChainEnd): LiveSegment {
+  return {
+    sequence: header.sequence,
+    salt: header.salt,
+    fileBytes: header.fileBytes,
+    firstIndex: previous.index + 1,
+    previous,
+    chain: previous,
+    position: SEGMENT_DATA_START,
+    isDerived: false,
+    deltaBytes: 0,
+    index: new GrowingIndex(),
+  };
+}
+
+/** The header of a segment to be prepared. */
+export function newSegmentHeader(
+  sequence: number,
+  options: Pick<RecoveryOptions, "segmentBytes" | "randomSalt">,
+  clusterId: string,
+): SegmentHeader {
+  return { sequence, salt: options.randomSalt(), fileBytes: options.segmentBytes, clusterId };
+}
+
+function prepareSegment(files: Files, header: SegmentHeader): void {
+  const name = fileName(header.sequence, "log");
+  runJob(files, {
+    kind: "prepare_segment",
+    name,
+    bytes: header.fileBytes,
+    header: encodeSegmentHeader(header),
+  });
+}
+
+/** What the manifest says of a segment that has ended. */
+export const sealedOf = (segment: LiveSegment): SealedSegment => ({
+  sequence: segment.sequence,
+  firstIndex: segment.firstIndex,
+  lastIndex: segment.chain.index,
+  lastTerm: segment.chain.term,
+  lastChecksum: segment.chain.checksum,
+  lastTimestampMs: segment.chain.timestampMs,
+  validBytes: segment.position,
+  isDerived: segment.isDerived,
+});
+
+function readIdentity(
+  files: Files,
+  options: RecoveryOptions,
+): { readonly meta: Meta; readonly hardState: HardState; readonly stateCounter: number } {
+  const metaBytes = readWhole(files, META_FILE);
+  if (metaBytes === undefined) return createIdentity(files, options);
+  const meta = decodeChecked(metaBytes) as Meta | undefined;
+  if (meta === undefined) throw unusable(`Cannot read ${META_FILE}: its checksum does not hold`);
+  if (meta.format !== FORMAT_VERSION) {
+    throw new FatalError(
+      "data_format",
+      `Cannot open a data directory of format ${meta.format}: this program reads format ${FORMAT_VERSION}`,
+    );
+  }
+  const stateBytes = readWhole(files, STATE_FILE);
+  const slot = stateBytes && readState(stateBytes);
+  // RULINGS M7: a single node whose promises are unreadable refuses to start.
+  if (slot === undefined)
+    throw unusable(`Cannot read ${STATE_FILE}: it is missing, or both of its slots are damaged`);
+  return { meta, hardState: slot.state, stateCounter: slot.counter };
+}
+
+/** An empty directory: state and manifest first, `meta.json` last, so that it says that the rest is there. */
+function createIdentity(
+  files: Files,
+  options: RecoveryOptions,
+): { readonly meta: Meta; readonly hardState: HardState; readonly stateCounter: number } {
+  const found = files.list().filter((name) => parseFileName(name) !== undefined);
+  if (found.length > 0) {
+    // R4: missing metadata is never a reason to touch data.
+    throw unusable(
+      `Cannot start: ${META_FILE} is missing, yet there is data, such as ${found.sort()[0]}`,
+    );
+  }
+  const hardState: HardState = {
+    term: 0,
+    vote: "",
+    commitIndex: 0,
+    configurationIndex: 0,
+    voters: [options.nodeId],
+  };
+  const slots = new Uint8Array(2 * STATE_SLOT_BYTES);
+  slots.set(encodeStateSlot(1, hardState), stateSlotPosition(1));
+  replaceFile(files, STATE_FILE, slots);
+  replaceFile(files, MANIFEST_FILE, encodeChecked(EMPTY_MANIFEST));
+  const meta: Meta = {
+    format: FORMAT_VERSION,
+    nodeId: options.nodeId,
+    clusterId: options.randomId(),
+    incarnation: options.randomId(),
+  };
+  replaceFile(files, META_FILE, encodeChecked(meta));
+  return { meta, hardState, stateCounter: 1 };
+}
+
+function readManifest(files: Files): Manifest {
+  const bytes = readWhole(files, MANIFEST_FILE);
+  const manifest = bytes && (decodeChecked(bytes) as Manifest | undefined);
+  if (manifest === undefined)
+    throw unusable(`Cannot read ${MANIFEST_FILE}: it is missing, or its checksum does not hold`);
+  if (manifest.damage !== null) throw corrupt(`Cannot start on a damaged log: ${manifest.damage}`);
+  return manifest;
+}
+
+/** Removes what cut-off jobs left and what the manifest has replaced: nothing that cannot be derived again. */
+function removeLeftovers(files: Files, manifest: Manifest): void {
+  const known = new Set([META_FILE, MANIFEST_FILE, STATE_FILE]);
+  if (manifest.base !== null) known.add(fileName(manifest.base.sequence, "base"));
+  for (const segment of manifest.segments) {
+    known.add(fileName(segment.sequence, "log"));
+    if (segment.isDerived) known.add(fileName(segment.sequence, "index"));
+    if (segment.isDerived && segment.lastIndex > (manifest.base?.lastIndex ?? 0))
+      known.add(fileName(segment.sequence, "delta"));
+  }
+  const leftovers = files.list().filter((name) => {
+    const kind = parseFileName(name)?.kind;
+    return (
+      name.endsWith(".tmp") ||
+      ((kind === "index" || kind === "delta" || kind === "base") && !known.has(name))
+    );
+  });
+  for (const name of leftovers) files.remove(name);
+  if (leftovers.length > 0) files.syncDirectory();
+}
+
+function openSealed(
+  files: Files,
+  segment: SealedSegment,
+  meta: Meta,
+  previous: ChainEnd,
+): LiveSegment {
+  const name = fileName(segment.sequence, "log");
+  const head = new Uint8Array(SEGMENT_DATA_START);
+  const size = files.size(name);
+  if (size === undefined || size < segment.validBytes) {
+    throw corrupt(
+      `Cannot find ${name} whole: it has ${size ?? "no"} bytes of ${segment.validBytes}`,
+    );
+  }
+  files.read(name, 0, head);
+  const header = decodeSegmentHeader(head);
+  if (typeof header === "string") throw corrupt(`Cannot read ${name}: ${header}`);
+  if (header.clusterId !== meta.clusterId)
+    throw corrupt(`Cannot use ${name}: it belongs to cluster ${header.clusterId}`);
+  return {
+    sequence: segment.sequence,
+    salt: header.salt,
+    fileBytes: header.fileBytes,
+    firstIndex: segment.firstIndex,
+    previous,
+    chain: {
+      index: segment.lastIndex,
+      term: segment.lastTerm,
+      checksum: segment.lastChecksum,
+      timestampMs: segment.lastTimestampMs,
+    },
+    position: segment.validBytes,
+    isDerived: segment.isDerived,
+    deltaBytes: 0,
+    index: new GrowingIndex(),
+  };
+}
+
+/** Headers of the segments that the manifest does not know yet: the active one, what was rolled just before, the spare. */
+function openUnsealed(files: Files, manifest: Manifest, meta: Meta): SegmentHeader[] {
+  const lastSealed = manifest.segments.at(-1)?.sequence ?? 0;
+  const known = new Set(manifest.segments.map((segment) => segment.sequence));
+  const headers: SegmentHeader[] = [];
+  for (const name of files.list().sort()) {
+    const parsed = parseFileName(name);
+    if (parsed?.kind !== "log" || known.has(parsed.sequence)) continue;
+    const head = new Uint8Array(SEGMENT_DATA_START);
+    const bytes = head.subarray(0, files.read(name, 0, head));
+    const header = decodeSegmentHeader(bytes);
+    if (typeof header === "string") {
+      if (!isZeroFrom(files, name, 0, files.size(name) ?? 0))
+        throw corrupt(`Cannot read ${name}: ${header}`);
+      // Preparing it was cut off before its header: it has never held anything.
+      files.remove(name);
+      files.syncDirectory();
+    } else if (
+      header.clusterId !== meta.clusterId ||
+      header.sequence !== parsed.sequence ||
+      parsed.sequence < lastSealed
+    ) {
+      files.quarantine(name);
+    } else {
+      headers.push(header);
+    }
+  }
+  return headers;
+}
+
+/** Gives every item of a delta or base to `fold`. */
+function foldFile(
+  files: Files,
+  name: string,
+  fold: (item: CommandCursor) => void,
+): { readonly chain: ChainEnd; readonly topicIdMax: number } {
+  const reader = new StateFileReader(files, name, corrupt);
+  while (reader.next()) fold(reader.item);
+  reader.beginWindow();
+  while (reader.next()) fold(reader.item);
+  return { chain: reader.header.chain, topicIdMax: reader.header.topicIdMax };
+}

@@ -1,0 +1,294 @@
+// What changes topics, groups, floors and rules: evaluated one at a time against applied state, so that every refusal
+// speaks of what is committed and every command states its outcome (RULINGS M2).
+
+import { isName, PARTITIONS_MAX, type Topic } from "../broker/mod.ts";
+import { encodeText } from "../lib/bytes.ts";
+import { fail, type Result, succeed } from "../lib/result.ts";
+import {
+  COMMAND_HEADER_BYTES,
+  type ControlCommand,
+  putGroupCommitted,
+  RETENTION_ALL_PARTITIONS,
+  RETENTION_ALL_TOPICS,
+} from "../model/command-codec.ts";
+import { type Refusal, refuse } from "../model/errors.ts";
+import type { Replica } from "./replica.ts";
+
+/** What evaluating a request against applied state gives: an answer, or commands and the answer once they are applied. */
+type Evaluated<T> =
+  | { readonly answer: Result<T, Refusal> }
+  | { readonly commands: readonly ControlCommand[]; readonly outcome: () => Result<T, Refusal> };
+
+/** Limits of the broker's state, checked by the leader before it proposes (RULINGS M3). */
+export interface ControlLimits {
+  readonly topicsMax: number;
+  readonly partitionsMax: number;
+}
+
+/** Bytes of a group's commit besides its name. */
+const GROUP_COMMITTED_BYTES = 16;
+
+/** The way in for everything but records. */
+export class Controls {
+  readonly #replica: Replica;
+  readonly #limits: ControlLimits;
+  /** Requests that wait for the one before them. */
+  readonly #queue: (() => void)[] = [];
+  #isBusy = false;
+
+  constructor(replica: Replica, limits: ControlLimits) {
+    this.#replica = replica;
+    this.#limits = limits;
+  }
+
+  /** Evaluates a request when those before it are applied. */
+  submit<T>(evaluate: () => Evaluated<T>): Promise<Result<T, Refusal>> {
+    return new Promise((resolve) => {
+      this.#queue.push(() => {
+        const replica = this.#replica;
+        if (!replica.isReady)
+          return this.#finish(() =>
+            resolve(fail(refuse("not_ready", "The node is not ready to take writes"))),
+          );
+        const evaluated = evaluate();
+        if ("answer" in evaluated) return this.#finish(() => resolve(evaluated.answer));
+        replica.callbacks.add(replica.propose(evaluated.commands), () =>
+          this.#finish(() => resolve(evaluated.outcome())),
+        );
+      });
+      this.#next();
+    });
+  }
+
+  #next(): void {
+    if (this.#isBusy) return;
+    const run = this.#queue.shift();
+    if (run === undefined) return;
+    this.#isBusy = true;
+    run();
+  }
+
+  #finish(answer: () => void): void {
+    this.#isBusy = false;
+    answer();
+    this.#next();
+  }
+
+  /** Creates a topic; the same shape again is the same topic. */
+  createTopic(request: {
+    readonly name: string;
+    readonly partitions: number;
+    readonly ttlMs: number;
+    readonly maxBytes: number;
+  }): Promise<Result<{ readonly topicId: number; readonly created: boolean }, Refusal>> {
+    const { name, partitions, ttlMs, maxBytes } = request;
+    return this.submit<{ readonly topicId: number; readonly created: boolean }>(() => {
+      const { state } = this.#replica;
+      if (!isName(name))
+        return refused("invalid_parameter", "A topic name is 1 to 120 of A-Z a-z 0-9 . _ -");
+      if (!Number.isInteger(partitions) || partitions < 1 || partitions > PARTITIONS_MAX) {
+        return refused("invalid_parameter", `partitions is an integer from 1 to ${PARTITIONS_MAX}`);
+      }
+      const known = state.byName(name);
+      if (known !== undefined) {
+        return known.partitions === partitions
+          ? { answer: succeed({ topicId: known.id, created: false }) }
+          : refused(
+              "topic_exists",
+              `Topic ${name} has ${known.partitions} partitions, not ${partitions}`,
+            );
+      }
+      if (
+        state.topicCount >= this.#limits.topicsMax ||
+        state.partitionCount + partitions > this.#limits.partitionsMax
+      ) {
+        return refused(
+          "overloaded",
+          `Cannot create another topic: the limits are ${this.#limits.topicsMax} topics and ${this.#limits.partitionsMax} partitions`,
+        );
+      }
+      const topicId = state.topicIdMax + 1;
+      const commands: ControlCommand[] = [
+        {
+          kind: "topicCreated",
+          topicId,
+          partitions,
+          mode: 0,
+          createdMs: this.#replica.now(),
+          name,
+        },
+      ];
+      if (ttlMs > 0 || maxBytes > 0) {
+        commands.push({
+          kind: "retentionSet",
+          topicId,
+          partition: RETENTION_ALL_PARTITIONS,
+          ttlMs,
+          maxBytes,
+        });
+      }
+      return { commands, outcome: () => succeed({ topicId, created: true }) };
+    });
+  }
+
+  /** Deletes a topic with everything in it. */
+  deleteTopic(name: string): Promise<Result<{ readonly deletedRecords: number }, Refusal>> {
+    return this.submit(() => {
+      const topic = this.#replica.state.byName(name);
+      if (topic === undefined) return refused("topic_not_found");
+      // Records that arrive from here on would stand behind the deletion in the log.
+      topic.isBeingDeleted = true;
+      return {
+        commands: [{ kind: "topicDeleted", topicId: topic.id }],
+        outcome: () =>
+          succeed({
+            deletedRecords: topic.nextOffset.reduce(
+              (sum, next, i) => sum + next - (topic.startOffset[i] ?? 0),
+              0,
+            ),
+          }),
+      };
+    });
+  }
+
+  /** Moves a group forward. Not queued: commits stand for themselves, and many of them share an entry. */
+  commit(request: {
+    readonly topic: string;
+    readonly group: string;
+    readonly partition: number;
+    readonly offset: number;
+  }): Promise<Result<undefined, Refusal>> {
+    const replica = this.#replica;
+    const { partition, offset } = request;
+    const refusal = (
+      code: Refusal["code"],
+      message?: string,
+    ): Promise<Result<undefined, Refusal>> => Promise.resolve(fail(refuse(code, message)));
+    if (!replica.isReady) return refusal("not_ready", "The node is not ready to take writes");
+    const topic = replica.state.byName(request.topic);
+    if (topic === undefined || topic.isBeingDeleted) return refusal("topic_not_found");
+    const nextOffset = topic.nextOffset[partition];
+    if (nextOffset === undefined) return refusal("partition_not_found");
+    if (!isName(request.group))
+      return refusal("invalid_parameter", "A group name is 1 to 120 of A-Z a-z 0-9 . _ -");
+    if (!Number.isSafeInteger(offset) || offset < 0)
+      return refusal("invalid_parameter", "offset is an integer from 0");
+    if (offset >= nextOffset) {
+      return refusal(
+        "invalid_parameter",
+        `Cannot commit offset ${offset}: the partition ends before ${nextOffset}`,
+      );
+    }
+    const group = encodeText(request.group);
+    // Backward commits are ignored (SPEC §8): what is applied is already further.
+    if (replica.state.groups.get(topic.id, partition, group) >= offset)
+      return Promise.resolve(succeed(undefined));
+    replica.batcher.open(COMMAND_HEADER_BYTES + GROUP_COMMITTED_BYTES + group.length, replica.now);
+    replica.batcher.addCommand((writer) =>
+      putGroupCommitted(writer, topic.id, partition, offset, group),
+    );
+    replica.wantTurn();
+    return new Promise((resolve) =>
+      replica.callbacks.add(replica.openIndex, () => resolve(succeed(undefined))),
+    );
+  }
+
+  /** Raises the floor of one partition (RULINGS C12). */
+  deleteBefore(request: {
+    readonly topic: string;
+    readonly partition: number;
+    readonly beforeOffset: number;
+  }): Promise<Result<{ readonly deletedCount: number; readonly freedBytes: number }, Refusal>> {
+    const { state, log } = this.#replica;
+    const { partition, beforeOffset } = request;
+    const topic = state.byName(request.topic);
+    const nextOffset = topic?.nextOffset[partition];
+    if (topic === undefined) return Promise.resolve(fail(refuse("topic_not_found")));
+    if (nextOffset === undefined) return Promise.resolve(fail(refuse("partition_not_found")));
+    if (!Number.isSafeInteger(beforeOffset) || beforeOffset < 0) {
+      return Promise.resolve(
+        fail(refuse("invalid_parameter", "before_offset is an integer from 0")),
+      );
+    }
+    // Never past the end: later records must not be hidden before they exist.
+    const startOffset = Math.min(beforeOffset, nextOffset);
+    return log.reader
+      .bytesBefore(topic.id, partition, startOffset)
+      .then((bytesBelow) => this.#raise(topic, partition, startOffset, bytesBelow));
+  }
+
+  #raise(
+    topic: Topic,
+    partition: number,
+    startOffset: number,
+    bytesBelow: number,
+  ): Promise<Result<{ readonly deletedCount: number; readonly freedBytes: number }, Refusal>> {
+    return this.submit(() => {
+      if (this.#replica.state.byId(topic.id) === undefined) return refused("topic_not_found");
+      const oldStart = topic.startOffset[partition] ?? 0;
+      const oldBytes = topic.bytesBelow[partition] ?? 0;
+      if (startOffset <= oldStart) return { answer: succeed({ deletedCount: 0, freedBytes: 0 }) };
+      return {
+        commands: [{ kind: "floorRaised", topicId: topic.id, partition, startOffset, bytesBelow }],
+        outcome: () =>
+          succeed({ deletedCount: startOffset - oldStart, freedBytes: bytesBelow - oldBytes }),
+      };
+    });
+  }
+
+  /** Sets one or both limits at one level; what is left out keeps its value (PITFALLS 25). */
+  setRetention(request: {
+    readonly topic: string;
+    readonly partition: number | undefined;
+    readonly ttlMs: number | undefined;
+    readonly maxBytes: number | undefined;
+  }): Promise<
+    Result<
+      {
+        readonly ttlApplied: boolean;
+        readonly sizeApplied: boolean;
+        readonly sealedBytesAfter: number;
+      },
+      Refusal
+    >
+  > {
+    const { state, log } = this.#replica;
+    const { partition } = request;
+    return this.submit(() => {
+      const topic = request.topic === "*" ? undefined : state.byName(request.topic);
+      if (topic === undefined && request.topic !== "*") return refused("topic_not_found");
+      if (topic === undefined && partition !== undefined)
+        return refused("invalid_parameter", "topic * takes no partition");
+      if (topic !== undefined && partition !== undefined && partition >= topic.partitions)
+        return refused("partition_not_found");
+      const present = state.ruleAt(topic, partition);
+      const ttlMs = request.ttlMs ?? present.ttlMs;
+      const maxBytes = request.maxBytes ?? present.maxBytes;
+      const topicId = topic?.id ?? RETENTION_ALL_TOPICS;
+      return {
+        commands: [
+          {
+            kind: "retentionSet",
+            topicId,
+            partition: partition ?? RETENTION_ALL_PARTITIONS,
+            ttlMs,
+            maxBytes,
+          },
+        ],
+        outcome: () =>
+          succeed({
+            ttlApplied: request.ttlMs !== undefined,
+            sizeApplied: request.maxBytes !== undefined,
+            sealedBytesAfter: log.segmentBytes,
+          }),
+      };
+    });
+  }
+}
+
+const refused = (
+  code: Refusal["code"],
+  message?: string,
+): { readonly answer: { readonly ok: false; readonly error: Refusal } } => ({
+  answer: fail(refuse(code, message)),
+});

@@ -1,0 +1,37 @@
+// The time that entries are stamped with: it never goes back, and no clock that jumps can drag it along (RULINGS M8).
+
+/** Time as the replica gets it. */
+export interface Clock {
+  /** Milliseconds since the epoch, as the machine believes; may jump. */
+  wallMs(): number;
+  /** Milliseconds since some moment; never jumps. */
+  monotonicMs(): number;
+}
+
+/** At most this share of the elapsed time is added or left out to get nearer to the wall clock. */
+const STEERING = 0.1;
+
+/** A leader's clock: monotonic time since the last entry, steered to the wall clock. */
+export class LogTime {
+  readonly #clock: Clock;
+  #lastMs: number;
+  #lastMonotonicMs: number;
+
+  /** Starts at the wall clock, or at the last entry's time where the wall clock lags: a single node steps forward only here. */
+  constructor(clock: Clock, lastEntryMs: number) {
+    this.#clock = clock;
+    this.#lastMs = Math.max(lastEntryMs, clock.wallMs());
+    this.#lastMonotonicMs = clock.monotonicMs();
+  }
+
+  /** The time for an entry that is opened now, in whole milliseconds. */
+  now(): number {
+    const monotonicMs = this.#clock.monotonicMs();
+    const elapsedMs = Math.max(0, monotonicMs - this.#lastMonotonicMs);
+    const driftMs = this.#clock.wallMs() - (this.#lastMs + elapsedMs);
+    const steeredMs = Math.min(Math.max(driftMs, -STEERING * elapsedMs), STEERING * elapsedMs);
+    this.#lastMs += elapsedMs + steeredMs;
+    this.#lastMonotonicMs = monotonicMs;
+    return Math.floor(this.#lastMs);
+  }
+}

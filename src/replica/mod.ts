@@ -1,0 +1,8 @@
+// The engine of one node: drives consensus, log and state in turns, batches what arrives, wakes who waits. Never speaks
+// HTTP, never touches a file. Keeps: nothing is answered before it is committed and durable as asked; state is what the
+// log says. Driven by `main.ts` in production and by `test/sim` in simulation, the same class in both.
+
+export { type Clock, LogTime } from "./log-time.ts";
+export { NodeBroker } from "./node-broker.ts";
+export type { ProduceRequest, ProduceSink, RequestTurn } from "./ports.ts";
+export { Replica, type ReplicaOptions } from "./replica.ts";

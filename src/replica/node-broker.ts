@@ -1,0 +1,197 @@
+// The replica as the HTTP room asks for it: writes to their ways in, reads from applied state. Holds no state of its own.
+
+import type { Topic } from "../broker/mod.ts";
+import { encodeText } from "../lib/bytes.ts";
+import { fail, type Result, succeed } from "../lib/result.ts";
+import { partitionKey, type RecordSlice } from "../log/mod.ts";
+import { type Refusal, refuse } from "../model/errors.ts";
+import { type ControlLimits, Controls } from "./controls.ts";
+import type { ProduceRequest } from "./ports.ts";
+import { Producer } from "./produce.ts";
+import type { Replica } from "./replica.ts";
+import { RetentionPass } from "./retention-pass.ts";
+
+const MODES = ["sealed", "rocket"] as const;
+
+/** What `read` found; the bytes are valid until the caller gives up its turn. */
+interface Found {
+  readonly slices: readonly RecordSlice[];
+  readonly startOffset: number;
+  readonly nextOffset: number;
+}
+
+/** One node's broker. */
+export class NodeBroker {
+  readonly replica: Replica;
+  readonly retentionPass: RetentionPass;
+  readonly #producer: Producer;
+  readonly #controls: Controls;
+
+  constructor(replica: Replica, limits: ControlLimits) {
+    this.replica = replica;
+    this.#producer = new Producer(replica);
+    this.#controls = new Controls(replica, limits);
+    this.retentionPass = new RetentionPass(replica, this.#controls);
+    replica.onTopicChange = (topicId) => this.#wakeReaders(topicId);
+  }
+
+  status(): {
+    ready: boolean;
+    reason: string;
+    lastSyncedBatchId: number;
+    segmentBytes: number;
+    readOnly: boolean;
+  } {
+    const { replica } = this;
+    return {
+      ready: replica.isReady,
+      reason: replica.isReady ? "" : replica.isStopping ? "stopping" : "replaying",
+      lastSyncedBatchId: replica.raft.commitIndex,
+      segmentBytes: replica.log.segmentBytes,
+      readOnly: replica.log.isFull,
+    };
+  }
+
+  topic(
+    name: string,
+  ): { id: number; name: string; partitions: number; mode: "sealed" | "rocket" } | undefined {
+    const topic = this.replica.state.byName(name);
+    return topic && viewOf(topic);
+  }
+
+  *topics(): Iterable<{ id: number; name: string; partitions: number; mode: "sealed" | "rocket" }> {
+    for (const topic of this.replica.state.topics()) yield viewOf(topic);
+  }
+
+  partition(
+    topicId: number,
+    partition: number,
+  ): { startOffset: number; nextOffset: number; bytes: number } {
+    const topic = this.replica.state.byId(topicId);
+    return {
+      startOffset: topic?.startOffset[partition] ?? 0,
+      nextOffset: topic?.nextOffset[partition] ?? 0,
+      bytes: (topic?.bytesTotal[partition] ?? 0) - (topic?.bytesBelow[partition] ?? 0),
+    };
+  }
+
+  groups(topicId: number): Iterable<{ group: string; partition: number; committedOffset: number }> {
+    return this.replica.state.groups.of(topicId);
+  }
+
+  committedOffset(topicId: number, partition: number, group: string): number | undefined {
+    const found = this.replica.state.groups.get(topicId, partition, encodeText(group));
+    return found < 0 ? undefined : found;
+  }
+
+  retention(topicId: number): { ttlMs: number; maxBytes: number } {
+    const topic = this.replica.state.byId(topicId);
+    return topic === undefined
+      ? { ttlMs: 0, maxBytes: 0 }
+      : this.replica.state.ruleAt(topic, undefined);
+  }
+
+  produce(waiter: number, request: ProduceRequest): Refusal | undefined {
+    return this.#producer.produce(waiter, request);
+  }
+
+  createTopic(
+    request: Parameters<Controls["createTopic"]>[0] & { readonly mode: "sealed" | "rocket" },
+  ): ReturnType<Controls["createTopic"]> {
+    if (request.mode !== "sealed") {
+      return Promise.resolve(
+        fail(refuse("invalid_parameter", "Rocket topics are not available in this version")),
+      );
+    }
+    return this.#controls.createTopic(request);
+  }
+
+  deleteTopic(name: string): ReturnType<Controls["deleteTopic"]> {
+    return this.#controls.deleteTopic(name);
+  }
+
+  commit(request: Parameters<Controls["commit"]>[0]): ReturnType<Controls["commit"]> {
+    return this.#controls.commit(request);
+  }
+
+  deleteBefore(
+    request: Parameters<Controls["deleteBefore"]>[0],
+  ): ReturnType<Controls["deleteBefore"]> {
+    return this.#controls.deleteBefore(request);
+  }
+
+  setRetention(
+    request: Parameters<Controls["setRetention"]>[0],
+  ): ReturnType<Controls["setRetention"]> {
+    return this.#controls.setRetention(request);
+  }
+
+  collect(request: {
+    readonly maxAgeMs: number;
+    readonly maxBytes: number;
+  }): Promise<Result<{ readonly sealedBytesAfter: number }, Refusal>> {
+    if (!this.replica.isReady)
+      return Promise.resolve(fail(refuse("not_ready", "The node is not ready to take writes")));
+    return this.retentionPass
+      .run(() => ({ ttlMs: request.maxAgeMs, maxBytes: request.maxBytes }))
+      .then(() => succeed({ sealedBytesAfter: this.replica.log.segmentBytes }));
+  }
+
+  compact(): void {
+    this.retentionPass.start();
+    this.replica.log.maintain(this.replica.appliedIndex);
+  }
+
+  read(request: {
+    readonly topicId: number;
+    readonly partition: number;
+    readonly offset: number;
+    readonly maxRecords: number;
+    readonly maxBytes: number;
+  }): Found | Promise<Found> {
+    const { startOffset, nextOffset } = this.partition(request.topicId, request.partition);
+    const slices = this.replica.log.reader.read({ ...request, endOffset: nextOffset });
+    return slices instanceof Promise
+      ? slices.then((found) => ({ slices: found, startOffset, nextOffset }))
+      : { slices, startOffset, nextOffset };
+  }
+
+  onRecords(topicId: number, partition: number, offset: number, wake: () => void): () => void {
+    const topic = this.replica.state.byId(topicId);
+    const isThere = topic === undefined || offset < (topic.nextOffset[partition] ?? 0);
+    const cancel = this.replica.wishes.add(
+      partitionKey(topicId, partition),
+      isThere ? -1 : offset,
+      wake,
+    );
+    if (isThere) {
+      this.replica.wishes.grant(partitionKey(topicId, partition), 0);
+      this.replica.wantTurn();
+    }
+    return cancel;
+  }
+
+  /** A leader that is alone is its own quorum, and what it has applied is all that it has committed. */
+  readBarrier(): Promise<Result<undefined, Refusal>> {
+    return Promise.resolve(this.replica.isReady ? succeed(undefined) : fail(refuse("not_ready")));
+  }
+
+  /** A topic that is gone, or whose floor rose, answers everyone who waits for it. */
+  #wakeReaders(topicId: number): void {
+    const topic = this.replica.state.byId(topicId);
+    if (topic !== undefined) return;
+    for (let partition = 0; partition < 256; partition++) {
+      this.replica.wishes.grant(partitionKey(topicId, partition), Number.MAX_SAFE_INTEGER);
+    }
+    this.replica.wantTurn();
+  }
+}
+
+const viewOf = (
+  topic: Topic,
+): { id: number; name: string; partitions: number; mode: "sealed" | "rocket" } => ({
+  id: topic.id,
+  name: topic.name,
+  partitions: topic.partitions,
+  mode: MODES[topic.mode] ?? "sealed",
+});

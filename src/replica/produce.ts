@@ -1,0 +1,173 @@
+// Decides a produce: topic, partition, duplicate, expectation, room. What passes is encoded into the open entry with its
+// offsets; what does not never enters the log (RULINGS M2, M17).
+
+import { choosePartition, KeyWindow, type Topic } from "../broker/mod.ts";
+import { Fingerprint } from "../lib/checksum.ts";
+import { putRemembered, type Remembered } from "../model/command-codec.ts";
+import { type Refusal, refuse } from "../model/errors.ts";
+import { Batcher } from "./batcher.ts";
+import type { ProduceRequest } from "./ports.ts";
+import type { Replica } from "./replica.ts";
+
+const NOT_READY = refuse("not_ready", "The node is not ready to take writes");
+const DISK_FULL = refuse("disk_full");
+
+const newOutcome = (): Remembered => ({
+  topicId: 0,
+  partition: 0,
+  count: 0,
+  firstOffset: 0,
+  timestampMs: 0,
+  fingerprintLow: 0,
+  fingerprintHigh: 0,
+});
+
+/** Bytes of a `remembered` command besides its key. */
+const REMEMBERED_BYTES = 48;
+
+/** The way in for records. */
+export class Producer {
+  readonly #replica: Replica;
+  /** Keys whose first write is under way; the tag is the index of its entry. */
+  readonly #pendingKeys = new KeyWindow();
+  readonly #found = newOutcome();
+  readonly #outcome = newOutcome();
+  readonly #fingerprint = new Fingerprint();
+
+  constructor(replica: Replica) {
+    this.#replica = replica;
+  }
+
+  /** Takes a produce, or says at once why not. */
+  produce(waiter: number, request: ProduceRequest): Refusal | undefined {
+    const replica = this.#replica;
+    if (!replica.isReady) return NOT_READY;
+    const topic = replica.state.byId(request.topicId);
+    if (topic === undefined || topic.isBeingDeleted) return refuse("topic_not_found");
+    if (request.partition >= topic.partitions) {
+      return refuse(
+        "partition_not_found",
+        `Topic ${topic.name} has ${topic.partitions} partitions, not partition ${request.partition}`,
+      );
+    }
+    // Before anything that may refuse: a duplicate answers as the first did (R8), also when the disk is full.
+    if (
+      request.idempotencyKey !== undefined &&
+      this.#isKnown(waiter, topic, request, request.idempotencyKey)
+    )
+      return undefined;
+    if (replica.log.isFull) return DISK_FULL;
+
+    const partition = request.partition >= 0 ? request.partition : this.#spread(topic, request.key);
+    const baseOffset = topic.reservedOffset[partition] ?? 0;
+    if (request.expectedOffset >= 0 && request.expectedOffset !== baseOffset) {
+      this.#refuseLater(
+        waiter,
+        refuse(
+          "offset_mismatch",
+          `The next offset is ${baseOffset}, not ${request.expectedOffset}`,
+          { next_offset: baseOffset },
+        ),
+      );
+      return undefined;
+    }
+    const key = request.idempotencyKey;
+    const bytes = Batcher.dataBytes(request);
+    replica.batcher.open(
+      bytes + (key === undefined ? 0 : REMEMBERED_BYTES + key.length),
+      replica.now,
+    );
+    replica.batcher.addRecords(topic.id, partition, baseOffset, request);
+    topic.reservedOffset[partition] = baseOffset + request.count;
+    if (key !== undefined) this.#remember(topic, partition, baseOffset, request, key);
+    replica.waiters.add(
+      replica.openIndex,
+      waiter,
+      baseOffset,
+      request.count,
+      partition,
+      key === undefined ? -1 : 0,
+    );
+    replica.wantTurn();
+    return undefined;
+  }
+
+  /** RULINGS C11: by key where there is one, else in turn; a batch counts once. */
+  #spread(topic: Topic, key: Uint8Array | undefined): number {
+    if (key !== undefined) return choosePartition(key, topic.partitions);
+    const partition = topic.rotation;
+    topic.rotation = (partition + 1) % topic.partitions;
+    return partition;
+  }
+
+  /** Whether the key was used in the window; then the answer is on its way. */
+  #isKnown(waiter: number, topic: Topic, request: ProduceRequest, key: Uint8Array): boolean {
+    const { state, appliedIndex, callbacks, sink } = this.#replica;
+    const found = this.#found;
+    const print = this.#printOf(request);
+    this.#pendingKeys.trim(Number.MAX_SAFE_INTEGER, appliedIndex);
+    if (this.#pendingKeys.find(topic.id, key, found)) {
+      const { partition, firstOffset, count, timestampMs: entryIndex } = found;
+      const isSame = found.fingerprintLow === print.low && found.fingerprintHigh === print.high;
+      callbacks.add(entryIndex, () => {
+        if (isSame) sink.produced(waiter, firstOffset, count, partition, 0, -1, 1);
+        else sink.refused(waiter, refuse("idempotency_key_reused"));
+      });
+      return true;
+    }
+    if (!state.keys.find(topic.id, key, found)) return false;
+    // Expired at this entry's time: applying this very produce pushes it out.
+    if (found.timestampMs + state.idempotencyTtlMs <= this.#replica.entryTime()) return false;
+    if (found.fingerprintLow !== print.low || found.fingerprintHigh !== print.high) {
+      this.#refuseLater(waiter, refuse("idempotency_key_reused"));
+    } else {
+      const { partition, firstOffset, count } = found;
+      this.#later(() => sink.produced(waiter, firstOffset, count, partition, 0, -1, 1));
+    }
+    return true;
+  }
+
+  #printOf(request: ProduceRequest): Fingerprint {
+    const print = this.#fingerprint.reset().number(request.count).number(request.partition);
+    print.bytes(request.key).bytes(request.headers);
+    const { ranges, body } = request;
+    if (ranges === undefined) return print.bytes(body);
+    for (let i = 0; i < request.count; i++)
+      print.bytes(body.subarray(ranges[2 * i], ranges[2 * i + 1]));
+    return print;
+  }
+
+  #remember(
+    topic: Topic,
+    partition: number,
+    baseOffset: number,
+    request: ProduceRequest,
+    key: Uint8Array,
+  ): void {
+    const { batcher, openIndex } = this.#replica;
+    const outcome = this.#outcome;
+    outcome.topicId = topic.id;
+    outcome.partition = partition;
+    outcome.count = request.count;
+    outcome.firstOffset = baseOffset;
+    outcome.timestampMs = batcher.timestampMs;
+    // `#isKnown` has just computed it.
+    outcome.fingerprintLow = this.#fingerprint.low;
+    outcome.fingerprintHigh = this.#fingerprint.high;
+    batcher.addCommand((writer) => putRemembered(writer, outcome, key));
+    outcome.timestampMs = openIndex;
+    this.#pendingKeys.add(key, outcome);
+  }
+
+  /** Answers once everything that the answer was computed from is committed (RULINGS M2), in a later turn at the soonest. */
+  #later(run: () => void): void {
+    const replica = this.#replica;
+    if (replica.pendingIndex > replica.appliedIndex)
+      replica.callbacks.add(replica.pendingIndex, run);
+    else queueMicrotask(run);
+  }
+
+  #refuseLater(waiter: number, refusal: Refusal): void {
+    this.#later(() => this.#replica.sink.refused(waiter, refusal));
+  }
+}

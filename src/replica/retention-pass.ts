@@ -1,0 +1,104 @@
+// Retention as the leader proposes it, once a second: looks for partitions whose oldest records have outlived their rule
+// and raises their floors. Apply never compares time with records (RULINGS M8, C14).
+
+import type { Topic } from "../broker/mod.ts";
+import type { Controls } from "./controls.ts";
+import type { Replica } from "./replica.ts";
+
+/** Limits of one pass over a partition; 0: none. */
+export interface PassLimits {
+  readonly ttlMs: number;
+  readonly maxBytes: number;
+}
+
+/** Floors that one pass raises at most, so that its entry stays small. */
+const FLOORS_PER_PASS_MAX = 1000;
+
+/** Finds and raises floors; one pass at a time. */
+export class RetentionPass {
+  readonly #replica: Replica;
+  readonly #controls: Controls;
+  #isRunning = false;
+
+  constructor(replica: Replica, controls: Controls) {
+    this.#replica = replica;
+    this.#controls = controls;
+  }
+
+  /** Starts a pass by the rules that are set, unless one is under way. */
+  start(): void {
+    if (this.#isRunning || !this.#replica.isReady) return;
+    const { state } = this.#replica;
+    this.#isRunning = true;
+    // A damaged read has already stopped the node by the time this ends.
+    const done = (): void => {
+      this.#isRunning = false;
+    };
+    this.run((topic, partition) => state.ruleOf(topic, partition)).then(done, done);
+  }
+
+  /** One pass over every partition with the limits that `limitsOf` gives. */
+  run(limitsOf: (topic: Topic, partition: number) => PassLimits): Promise<void> {
+    const work: {
+      readonly topic: Topic;
+      readonly partition: number;
+      readonly limits: PassLimits;
+    }[] = [];
+    for (const topic of this.#replica.state.topics()) {
+      for (let partition = 0; partition < topic.partitions; partition++) {
+        const limits = limitsOf(topic, partition);
+        if ((limits.ttlMs > 0 || limits.maxBytes > 0) && hasRecords(topic, partition))
+          work.push({ topic, partition, limits });
+      }
+    }
+    const step = (at: number, found: Floor[]): Promise<void> => {
+      const item = work[at];
+      if (item === undefined || found.length >= FLOORS_PER_PASS_MAX) return this.#raise(found);
+      return this.#floorOf(item.topic, item.partition, item.limits).then((floor) =>
+        step(at + 1, floor === undefined ? found : [...found, floor]),
+      );
+    };
+    return step(0, []);
+  }
+
+  #floorOf(topic: Topic, partition: number, limits: PassLimits): Promise<Floor | undefined> {
+    const offset = topic.startOffset[partition] ?? 0;
+    const bytesBelow = topic.bytesBelow[partition] ?? 0;
+    const range = {
+      topicId: topic.id,
+      partition,
+      offset,
+      endOffset: topic.nextOffset[partition] ?? 0,
+      maxRecords: Number.MAX_SAFE_INTEGER,
+      maxBytes: Number.MAX_SAFE_INTEGER,
+    };
+    const found = this.#replica.log.reader.retentionFloor(range, {
+      bytesBelow,
+      olderThanMs: limits.ttlMs > 0 ? this.#replica.now() - limits.ttlMs : -1,
+      dropToBytes: limits.maxBytes > 0 ? (topic.bytesTotal[partition] ?? 0) - limits.maxBytes : 0,
+    });
+    return found.then((floor) =>
+      floor.startOffset > offset ? { topicId: topic.id, partition, ...floor } : undefined,
+    );
+  }
+
+  #raise(floors: readonly Floor[]): Promise<void> {
+    if (floors.length === 0) return Promise.resolve();
+    return this.#controls
+      .submit(() => ({
+        commands: floors.map((floor) => ({ kind: "floorRaised" as const, ...floor })),
+        outcome: () => ({ ok: true as const, value: undefined }),
+      }))
+      .then(() => undefined);
+  }
+}
+
+interface Floor {
+  readonly topicId: number;
+  readonly partition: number;
+  readonly startOffset: number;
+  readonly bytesBelow: number;
+}
+
+const hasRecords = (topic: Topic, partition: number): boolean =>
+  (topic.startOffset[partition] ?? 0) < (topic.nextOffset[partition] ?? 0);

@@ -99,7 +99,7 @@ function refusalOf(act: () => void): string | undefined {
 }
 
 function startHolder() {
-  const script = join(import.meta.dir, "../../support/lock-holder.ts");
+  const script = Bun.fileURLToPath(new URL("../../support/lock-holder.ts", import.meta.url));
   const child = Bun.spawn([process.execPath, script, directory], { stdin: "pipe", stdout: "pipe" });
   return {
     pid: child.pid,

@@ -21,6 +21,7 @@ export {
   readEntryHeader,
   sealEntry,
 } from "./format.ts";
+export { type DirectoryReport, inspectLog, type SegmentReport } from "./inspect.ts";
 export { type DiskJob, type JobResult, runJob } from "./jobs.ts";
 export type { HardState } from "./metadata.ts";
 export { partitionKey } from "./offset-index.ts";

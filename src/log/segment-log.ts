@@ -75,6 +75,7 @@ export interface LogProbe {
   rolls: number;
   merges: number;
   readonly entriesPerWrite: Histogram;
+  readonly recordsPerEntry: Histogram;
   readonly bytesPerWrite: Histogram;
 }
 
@@ -97,6 +98,7 @@ export class SegmentLog {
     rolls: 0,
     merges: 0,
     entriesPerWrite: new Histogram(doublingBounds(1, 10)),
+    recordsPerEntry: new Histogram(doublingBounds(1, 18)),
     bytesPerWrite: new Histogram(doublingBounds(128, 18)),
   };
   readonly #disk: Disk;
@@ -152,8 +154,7 @@ export class SegmentLog {
     this.tail = new TailBuffer(disk, limits.slabBytes, limits.tailBytes);
     this.reader = new SegmentReader(disk, this.segments, this.tail);
     this.reader.onDamage = (message) => this.#damaged(message);
-    this.askRoom();
-    this.#prepareSpare();
+    // The spare comes with the first `maintain`: the vote that makes a leader must not wait behind its zeros.
   }
 
   /** Highest index that is durable here. */
@@ -265,6 +266,7 @@ export class SegmentLog {
     for (let at = write.start + FRAME_BYTES; at < write.end; at += header.bytes) {
       const isEntry = readEntryHeader(slab.view, at, header);
       assert(isEntry, "A write holds whole entries");
+      this.probe.recordsPerEntry.record(header.recordCount);
       index.addEntry(slab.bytes, slab.view, at, header, active.position + at - write.start);
     }
   }

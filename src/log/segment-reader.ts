@@ -88,6 +88,8 @@ export class SegmentReader {
   /** Pieces in use by reads of this turn; given back by `recycle`. */
   #retired: Uint8Array[] = [];
   #pieces: Uint8Array[] = [];
+  /** Called when pieces wait for `recycle`. */
+  onRetire: () => void = () => undefined;
   /** Called with what was found damaged, before the read rejects. */
   onDamage: (message: string) => void = () => undefined;
 
@@ -293,7 +295,7 @@ export class SegmentReader {
       length <= PIECE_BYTES
         ? (this.#pieces.pop() ?? this.#disk.allocate(PIECE_BYTES))
         : this.#disk.allocate(length);
-    if (piece.length === PIECE_BYTES) this.#retired.push(piece);
+    if (piece.length === PIECE_BYTES && this.#retired.push(piece) === 1) this.onRetire();
     return piece;
   }
 

@@ -5,4 +5,5 @@
 export { type Clock, LogTime } from "./log-time.ts";
 export { NodeBroker } from "./node-broker.ts";
 export type { ProduceRequest, ProduceSink, RequestTurn } from "./ports.ts";
+export { ReplicaProbe } from "./probe.ts";
 export { Replica, type ReplicaOptions } from "./replica.ts";

@@ -22,6 +22,8 @@ const newOutcome = (): Remembered => ({
   fingerprintHigh: 0,
 });
 
+/** Bytes of a write besides its records: frame, header, one chunk, one key, padding. */
+const ENTRY_OVERHEAD_BYTES = 1024;
 /** Bytes of a `remembered` command besides its key. */
 const REMEMBERED_BYTES = 48;
 
@@ -73,6 +75,12 @@ export class Producer {
     }
     const key = request.idempotencyKey;
     const bytes = Batcher.dataBytes(request);
+    if (bytes > replica.log.writeBytesMax - ENTRY_OVERHEAD_BYTES) {
+      return refuse("payload_too_large", `Cannot store ${bytes} bytes in one entry`, {
+        max_bytes: replica.log.writeBytesMax - ENTRY_OVERHEAD_BYTES,
+        got_bytes: bytes,
+      });
+    }
     replica.batcher.open(
       bytes + (key === undefined ? 0 : REMEMBERED_BYTES + key.length),
       replica.now,

@@ -133,6 +133,7 @@ export class Replica {
       return { index: appended.firstIndex, term: appended.term };
     });
     this.batcher.onSeal = (entry) => this.#unapplied.push(entry);
+    this.log.reader.onRetire = () => this.wantTurn();
     disk.onWake = () => this.turn();
   }
 

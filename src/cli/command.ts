@@ -1,0 +1,33 @@
+// Which command an argument list asks for.
+
+/** Commands that this version has; `serve` is the one without a name. */
+export const COMMANDS = {
+  serve: "Run a node (the default)",
+  inspect: "Show the segments, entries and checksums of a data directory: ayder inspect <dir>",
+  "check-config":
+    "Check flags, environment and configuration file, and say everything that is wrong",
+  healthcheck: "Ask a running node on this machine whether it is ready; for containers",
+  docs: "Print the configuration reference",
+  version: "Print the version",
+  help: "Print this",
+} as const;
+
+/** What to do, and the arguments behind the command's name. */
+export interface Command {
+  readonly name: keyof typeof COMMANDS;
+  readonly argv: readonly string[];
+  /** The help of that command is asked for, not the command. */
+  readonly isHelp: boolean;
+}
+
+/** Reads an argument list; a text is what is wrong with it. */
+export function parseCommand(argv: readonly string[]): Command | string {
+  const [first = "serve", ...rest] = argv;
+  const isHelp = argv.includes("--help") || argv.includes("-h");
+  if (first.startsWith("-")) {
+    if (first === "--version") return { name: "version", argv: rest, isHelp: false };
+    return { name: isHelp ? "help" : "serve", argv, isHelp };
+  }
+  if (!Object.hasOwn(COMMANDS, first)) return `Unknown command ${first}; try: ayder help`;
+  return { name: first as Command["name"], argv: rest, isHelp };
+}

@@ -1,0 +1,37 @@
+// `ayder inspect <dir>`: what lies in a data directory, read only, also from a directory that a node refuses to start on.
+
+import { NodeFiles } from "../io/mod.ts";
+import { inspectLog, type SegmentReport } from "../log/mod.ts";
+
+/** Looks at a directory. Returns the exit status: 3 when something before the end is damaged. */
+export function inspect(directory: string, asJson: boolean, print: (line: string) => void): number {
+  const report = inspectLog(new NodeFiles(directory));
+  if (asJson) {
+    print(JSON.stringify(report));
+  } else {
+    print(`node ${report.nodeId ?? "unknown"}, cluster ${report.clusterId ?? "unknown"}`);
+    for (const problem of report.problems) print(`! ${problem}`);
+    print(
+      "segment          first index  last index   entries     records     bytes        synced       state",
+    );
+    for (const segment of report.segments) print(row(segment));
+  }
+  return report.isDamaged ? 3 : 0;
+}
+
+function row(segment: SegmentReport): string {
+  const columns: readonly [string | number, number][] = [
+    [segment.name, 16],
+    [segment.firstIndex, 12],
+    [segment.lastIndex, 12],
+    [segment.entries, 11],
+    [segment.records, 11],
+    [segment.validBytes, 12],
+    [segment.syncedIndex, 12],
+  ];
+  const state =
+    segment.fault === undefined
+      ? segment.state
+      : `${segment.state}: ${segment.fault} at ${segment.validBytes}`;
+  return `${columns.map(([value, width]) => String(value).padEnd(width)).join(" ")} ${state}`;
+}

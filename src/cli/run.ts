@@ -1,0 +1,68 @@
+// Runs a command that is not the server.
+
+import { type ConfigInput, describeConfig, loadConfig } from "../config/mod.ts";
+import { assertNever } from "../lib/assert.ts";
+import { EXIT_CODES } from "../lib/fatal.ts";
+import { COMMANDS, type Command } from "./command.ts";
+import { healthcheck } from "./healthcheck.ts";
+import { inspect } from "./inspect.ts";
+
+/** Runs `command` and returns its exit status. */
+export async function runCommand(
+  command: Command & { readonly name: Exclude<Command["name"], "serve"> },
+  input: Omit<ConfigInput, "argv">,
+  version: string,
+): Promise<number> {
+  const print = (line: string): void => console.log(line);
+  const asJson = command.argv.includes("--json");
+  if (command.isHelp && command.name !== "help") {
+    print(`ayder ${command.name}: ${COMMANDS[command.name]}`);
+    return EXIT_CODES.ok;
+  }
+  switch (command.name) {
+    case "version":
+      print(asJson ? JSON.stringify({ version }) : version);
+      return EXIT_CODES.ok;
+    case "help":
+      print("Ayder: an HTTP-native durable event log\n\nUsage: ayder [command] [flags]\n");
+      for (const [name, text] of Object.entries(COMMANDS)) print(`  ${name.padEnd(14)}${text}`);
+      print(
+        "\nFlags of serve: --port N, --data DIR, --config FILE; the rest is in the configuration reference: ayder docs",
+      );
+      return EXIT_CODES.ok;
+    case "docs":
+      print(describeConfig());
+      return EXIT_CODES.ok;
+    case "check-config": {
+      const loaded = loadConfig({
+        ...input,
+        argv: command.argv.filter((flag) => flag !== "--json"),
+      });
+      if (loaded.ok) {
+        print(
+          asJson
+            ? JSON.stringify({ ok: true, notices: loaded.value.notices })
+            : "The configuration is valid",
+        );
+        return EXIT_CODES.ok;
+      }
+      if (asJson) print(JSON.stringify({ ok: false, problems: loaded.error }));
+      else
+        for (const { variable, value, range } of loaded.error)
+          print(`${variable}=${value}: ${range}`);
+      return EXIT_CODES.invalid_configuration;
+    }
+    case "inspect": {
+      const directory = command.argv.find((word) => !word.startsWith("-"));
+      if (directory === undefined) {
+        print("Usage: ayder inspect <dir> [--json]");
+        return EXIT_CODES.invalid_configuration;
+      }
+      return inspect(directory, asJson, print);
+    }
+    case "healthcheck":
+      return healthcheck(command.argv, input, print);
+    default:
+      return assertNever(command.name);
+  }
+}

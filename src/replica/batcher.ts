@@ -46,6 +46,8 @@ interface OpenChunk {
 export class Batcher {
   /** Writes that are closed and wait for the disk. */
   readonly queue: SealedWrite[] = [];
+  /** Requests taken so far: tells whether more are coming in. */
+  added = 0;
   /** Called for each entry that is sealed; gives it its place in the log. */
   onSeal: (entry: SealedEntry) => void = () => undefined;
   readonly #tail: TailBuffer;
@@ -185,6 +187,7 @@ export class Batcher {
     }
     this.#dataEnd = at;
     this.#records += count;
+    this.added += 1;
     this.#addRun(topicId, partition, baseOffset, count, start, at);
   }
 
@@ -228,6 +231,7 @@ export class Batcher {
     assert(this.#isOpen, "An entry is open");
     write(this.#commands);
     this.#commandCount += 1;
+    this.added += 1;
   }
 
   /** Appends an entry of its own that opens a term. */

@@ -187,7 +187,7 @@ export class Controls {
     replica.batcher.addCommand((writer) =>
       putGroupCommitted(writer, topic.id, partition, offset, group),
     );
-    replica.wantTurn();
+    replica.wantSubmit();
     return new Promise((resolve) =>
       replica.callbacks.add(replica.openIndex, () => resolve(succeed(undefined))),
     );

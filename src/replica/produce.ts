@@ -96,7 +96,7 @@ export class Producer {
       partition,
       key === undefined ? -1 : 0,
     );
-    replica.wantTurn();
+    replica.wantSubmit();
     return undefined;
   }
 

@@ -42,6 +42,8 @@ export interface ReplicaOptions {
 const WOKEN_PER_TURN_MAX = 200;
 /** Without a write for this long, a frame makes the last batch certain (RULINGS M4). */
 const IDLE_FRAME_MS = 50;
+/** A write that could be submitted waits at most this long for the requests that are arriving. */
+const GATHER_MS_MAX = 1;
 const ROOM_INTERVAL_MS = 1000;
 
 /** One node: log, state and consensus, moved by `turn` and `tick`. */
@@ -69,6 +71,9 @@ export class Replica {
   #isStopping = false;
   #isTurnRequested = false;
   #lastWriteMs = 0;
+  /** Requests that the batcher had when the loop last passed, and when waiting for more ends. */
+  #gathered = 0;
+  #gatherUntilMs = 0;
   #lastRoomMs = 0;
   #hardState: HardState;
   /** Called at the end of each turn in which a topic went away or its floor rose. */
@@ -167,6 +172,11 @@ export class Replica {
   /** Time of the open entry, or of one that would be opened now. */
   entryTime(): number {
     return this.batcher.isOpen ? this.batcher.timestampMs : this.#time.now();
+  }
+
+  /** Says that the open entry has more in it. While a write is in flight, its completion brings the turn. */
+  wantSubmit(): void {
+    if (this.log.isIdle) this.wantTurn();
   }
 
   /** Asks for a turn, once. */
@@ -280,8 +290,25 @@ export class Replica {
     this.callbacks.wake(this.appliedIndex);
   }
 
+  /**
+   * Whether requests are still coming in: then the next pass of the event loop brings more of them into this write, and a
+   * write costs the processor as much as ten requests do. No timer: it ends when a pass brings nothing, or in time.
+   */
+  #isGathering(): boolean {
+    if (this.batcher.queue.length > 0 || this.batcher.added === this.#gathered) return false;
+    const now = this.#clock.monotonicMs();
+    if (this.#gatherUntilMs === 0) this.#gatherUntilMs = now + GATHER_MS_MAX;
+    this.#gathered = this.batcher.added;
+    return now < this.#gatherUntilMs;
+  }
+
   #submit(): void {
-    if (!this.log.isIdle) return;
+    if (!this.log.isIdle || this.batcher.isEmpty) return;
+    if (this.#isGathering()) {
+      this.wantTurn();
+      return;
+    }
+    this.#gatherUntilMs = 0;
     const write = this.batcher.take();
     if (write === undefined) return;
     if (!this.log.append(write)) {

@@ -3,8 +3,7 @@
 
 import { fdatasyncSync } from "node:fs";
 import { assertNever } from "../lib/assert.ts";
-import { FileError } from "../log/disk.ts";
-import { type JobResult, runJob } from "../log/jobs.ts";
+import { FileError, type JobResult, runJob } from "../log/mod.ts";
 import { asFileError, attempt } from "./file-errors.ts";
 import { NodeFiles, writeFully } from "./files.ts";
 import type { FromWorker, ToWorker } from "./worker-messages.ts";

@@ -1,7 +1,7 @@
 // Turns what the kernel says into the words of the Disk port. The only place that knows error numbers of files.
 
 import { constants } from "node:os";
-import { FileError, type FileErrorKind } from "../log/disk.ts";
+import { FileError, type FileErrorKind } from "../log/mod.ts";
 
 const KINDS: Readonly<Record<string, FileErrorKind>> = {
   ENOENT: "not_found",

@@ -17,7 +17,7 @@ import {
 } from "node:fs";
 import { join } from "node:path";
 import { assert } from "../lib/assert.ts";
-import { FileError, type Files } from "../log/disk.ts";
+import { FileError, type Files } from "../log/mod.ts";
 import { attempt } from "./file-errors.ts";
 
 /** Names in the data directory that belong to this room and are never listed. */

@@ -2,7 +2,7 @@
 
 import type { Histogram } from "../lib/histogram.ts";
 import { doublingBounds } from "../lib/histogram.ts";
-import type { Disk } from "../log/disk.ts";
+import type { Disk } from "../log/mod.ts";
 
 /** A disk that counts what it does. All counts start at 0 and only grow. */
 export interface MeasuredDisk extends Disk {

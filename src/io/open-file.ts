@@ -2,7 +2,7 @@
 
 import { closeSync, openSync } from "node:fs";
 import { assert } from "../lib/assert.ts";
-import type { DiskFile } from "../log/disk.ts";
+import type { DiskFile } from "../log/mod.ts";
 import { attempt } from "./file-errors.ts";
 import { pathOf } from "./files.ts";
 

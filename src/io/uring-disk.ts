@@ -7,8 +7,13 @@
 import { closeSync } from "node:fs";
 import { assert } from "../lib/assert.ts";
 import { Histogram } from "../lib/histogram.ts";
-import { type DiskCompletion, type DiskFile, FileError, type Files } from "../log/disk.ts";
-import type { DiskJob } from "../log/jobs.ts";
+import {
+  type DiskCompletion,
+  type DiskFile,
+  type DiskJob,
+  FileError,
+  type Files,
+} from "../log/mod.ts";
 import type { Libc } from "./ffi-libc.ts";
 import {
   addressOf,

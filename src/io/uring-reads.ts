@@ -2,7 +2,7 @@
 // left to the disk, which also passes on what became of it.
 
 import { assert } from "../lib/assert.ts";
-import type { FileError } from "../log/disk.ts";
+import type { FileError } from "../log/mod.ts";
 import { errnoName, fileError } from "./file-errors.ts";
 
 /** What a caller of `read` asked for. */

@@ -1,7 +1,7 @@
 // The serving thread's end of one disk worker: hands over work, takes the answers, notices when the worker is dead.
 
 import { assert } from "../lib/assert.ts";
-import { type DiskCompletion, FileError } from "../log/disk.ts";
+import { type DiskCompletion, FileError } from "../log/mod.ts";
 import type { FromWorker, ToWorker } from "./worker-messages.ts";
 
 /** One worker thread and what it still owes. */

@@ -4,8 +4,13 @@
 import { read } from "node:fs";
 import { assert } from "../lib/assert.ts";
 import { Histogram } from "../lib/histogram.ts";
-import { type DiskCompletion, type DiskFile, FileError, type Files } from "../log/disk.ts";
-import type { DiskJob } from "../log/jobs.ts";
+import {
+  type DiskCompletion,
+  type DiskFile,
+  type DiskJob,
+  FileError,
+  type Files,
+} from "../log/mod.ts";
 import { asFileError } from "./file-errors.ts";
 import { NodeFiles } from "./files.ts";
 import { type MeasuredDisk, SYNC_LATENCY_BOUNDS_US, slabBytes } from "./measured-disk.ts";

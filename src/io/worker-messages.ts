@@ -1,7 +1,6 @@
 // What is said between a disk and its worker. Plain data: it crosses by structured clone.
 
-import type { FileErrorKind } from "../log/disk.ts";
-import type { DiskJob, JobResult } from "../log/jobs.ts";
+import type { DiskJob, FileErrorKind, JobResult } from "../log/mod.ts";
 
 /** What a worker is told. It does one thing at a time, in the order told. */
 export type ToWorker =

@@ -6,6 +6,7 @@ import { crc32 } from "../lib/checksum.ts";
 import type { Files } from "./disk.ts";
 import { FORMAT_VERSION } from "./format.ts";
 
+/** Names of the three files. */
 export const META_FILE = "meta.json";
 export const MANIFEST_FILE = "manifest";
 export const STATE_FILE = "state";

@@ -64,6 +64,8 @@ export interface LogLimits {
   readonly reserveBytes: number;
   readonly slabBytes: number;
   readonly tailBytes: number;
+  /** Deltas are merged when they weigh more than this, 1 MiB when absent, and more than a quarter of the base (RULINGS M1). */
+  readonly mergeBytesMin?: number;
 }
 
 /** Counters in plain numbers, read out on scrape. */
@@ -80,7 +82,6 @@ export interface LogProbe {
 }
 
 const APPEND_TOKEN = 0;
-/** Deltas are merged when they weigh more than this and more than a quarter of the base (RULINGS M1). */
 const MERGE_BYTES_MIN = 1 << 20;
 const MERGE_DELTAS_MAX = 64;
 /** Sealed segments that may wait for their index before writing waits too. */
@@ -473,7 +474,8 @@ export class SegmentLog {
     const bytes = unmerged.reduce((sum, segment) => sum + segment.deltaBytes, 0);
     const isDue =
       unmerged.length > MERGE_DELTAS_MAX ||
-      (bytes > MERGE_BYTES_MIN && bytes > (this.#manifest.base?.bytes ?? 0) / 4);
+      (bytes > (this.#limits.mergeBytesMin ?? MERGE_BYTES_MIN) &&
+        bytes > (this.#manifest.base?.bytes ?? 0) / 4);
     if (!isDue) return;
     this.#isMerging = true;
     const sequence = this.#nextSequence++;

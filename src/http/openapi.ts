@@ -28,7 +28,15 @@ function schemaOf(schema: v.GenericSchema): Record<string, unknown> {
     // Checks by a function cannot be shown; their rule stands beside them as a pattern or in words.
     ignoreActions: ["check", "safe_integer", "raw_transform"],
   });
-  return rest as Record<string, unknown>;
+  return withoutEmptyLists(rest);
+}
+
+/** An empty `required` is not valid in OpenAPI 3.0. */
+function withoutEmptyLists(schema: object): Record<string, unknown> {
+  const text = JSON.stringify(schema, (key, value: unknown) =>
+    key === "required" && Array.isArray(value) && value.length === 0 ? undefined : value,
+  );
+  return JSON.parse(text) as Record<string, unknown>;
 }
 
 function parametersOf(place: "path" | "query", schema: ParameterSchema | undefined): object[] {

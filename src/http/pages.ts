@@ -35,6 +35,18 @@ export function indexPage(): string {
 
 function render(markdown: string): string {
   const title = /^# (.*)$/m.exec(markdown)?.[1] ?? "Ayder";
-  const content = Bun.markdown.html(markdown, { headings: true });
+  const content = Bun.markdown
+    .html(markdown)
+    .replace(/<h([1-6])>(.*?)<\/h\1>/g, (_, level: string, text: string) => {
+      return `<h${level} id="${anchor(text)}">${text}</h${level}>`;
+    });
   return `<!doctype html><html lang="en"><meta charset="utf-8"><title>${Bun.escapeHTML(title)}</title><style>${STYLE}</style>${content}</html>`;
 }
+
+/** What comes after `#` in a link to a heading: spelled as GitHub does, underscores kept. */
+export const anchor = (heading: string): string =>
+  heading
+    .toLowerCase()
+    .replace(/<[^>]*>/g, "")
+    .replace(/[^\w\- ]/g, "")
+    .replaceAll(" ", "-");

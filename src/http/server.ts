@@ -12,7 +12,7 @@ import { Lifecycle } from "./lifecycle.ts";
 import type { BrokerPort, ProduceSink } from "./ports.ts";
 import type { HttpRooms } from "./rooms.ts";
 import { allRoutes } from "./routes.ts";
-import { HttpStats } from "./stats.ts";
+import { HttpStats, type TopicTraffic } from "./stats.ts";
 import { Waiters } from "./waiters.ts";
 
 /** What the server is handed when everything behind it stands. */
@@ -76,6 +76,7 @@ export class HttpServer {
       get inflightBytes() {
         return admission.bytes;
       },
+      traffic: (topicId) => stats.traffic(topicId),
     };
   }
 
@@ -133,6 +134,8 @@ export interface HttpProbe {
   readonly longPolls: number;
   readonly waitingWrites: number;
   readonly inflightBytes: number;
+  /** What went in and out of a topic through this node. */
+  traffic(topicId: number): Readonly<TopicTraffic>;
 }
 
 function listen(app: ReturnType<typeof createApp>, rooms: HttpRooms): Bun.Server<unknown> {

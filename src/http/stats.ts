@@ -27,9 +27,18 @@ export class RouteStats {
   }
 }
 
+/** What went in and out of one topic since the start. Bytes are those of values. */
+export class TopicTraffic {
+  recordsIn = 0;
+  bytesIn = 0;
+  recordsOut = 0;
+  bytesOut = 0;
+}
+
 /** Counts of the whole room; metrics read it on scrape. */
 export class HttpStats {
   readonly #routes = new Map<string, RouteStats>();
+  readonly #traffic = new Map<number, TopicTraffic>();
   /** Streams that are open. */
   tailReaders = 0;
   /** Long polls that wait. */
@@ -46,5 +55,19 @@ export class HttpStats {
   /** Every route's counts. */
   get routes(): Iterable<RouteStats> {
     return this.#routes.values();
+  }
+
+  /** The counts of a topic; made at its first mention. */
+  traffic(topicId: number): TopicTraffic {
+    const known = this.#traffic.get(topicId);
+    if (known !== undefined) return known;
+    const traffic = new TopicTraffic();
+    this.#traffic.set(topicId, traffic);
+    return traffic;
+  }
+
+  /** Lets go of a topic that was deleted. */
+  forget(topicId: number): void {
+    this.#traffic.delete(topicId);
   }
 }

@@ -9,7 +9,7 @@ import type { Alarms } from "./alarms.ts";
 import type { ErrorReplies } from "./errors.ts";
 import type { ProduceSink } from "./ports.ts";
 import { produceReply } from "./replies.ts";
-import type { RouteStats } from "./stats.ts";
+import type { RouteStats, TopicTraffic } from "./stats.ts";
 
 /** The slot carries an NDJSON batch. */
 export const WAITER_BATCH = 1;
@@ -39,6 +39,7 @@ export class Waiters implements ProduceSink {
   readonly #startedNs: number[] = [];
   readonly #parsedNs: number[] = [];
   readonly #takenNs: number[] = [];
+  readonly #traffic: (TopicTraffic | undefined)[] = [];
   /** Whether the broker owes a completion. */
   readonly #isTaken: boolean[] = [];
   #open = 0;
@@ -117,8 +118,9 @@ export class Waiters implements ProduceSink {
   }
 
   /** The broker is about to take the request: exactly one completion or `close` follows. */
-  taken(slot: number): void {
+  taken(slot: number, traffic: TopicTraffic): void {
     this.#isTaken[slot] = true;
+    this.#traffic[slot] = traffic;
   }
 
   /** The broker has copied the request. Its completion may have come already. */
@@ -148,6 +150,11 @@ export class Waiters implements ProduceSink {
     duplicate: number,
   ): void {
     assert(this.#isTaken[waiter] === true, `Slot ${waiter} is completed once`);
+    const traffic = this.#traffic[waiter];
+    if (traffic !== undefined && duplicate !== 1) {
+      traffic.recordsIn += count;
+      traffic.bytesIn += this.#reserved[waiter] as number;
+    }
     if (this.#resolves[waiter] !== undefined) {
       const flags = this.#flags[waiter] as number;
       const isBatch = (flags & WAITER_BATCH) !== 0;
@@ -194,6 +201,7 @@ export class Waiters implements ProduceSink {
     this.#isTaken[slot] = false;
     this.#deadlines[slot] = 0;
     this.#stats[slot] = undefined;
+    this.#traffic[slot] = undefined;
     this.#free.push(slot);
     this.#open -= 1;
   }

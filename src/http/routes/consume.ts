@@ -150,11 +150,11 @@ function fill(rooms: HttpRooms, page: Page): Outcome | Promise<Outcome> {
     if (batch instanceof Promise) {
       return batch.then((records) => {
         append(page, records);
-        return isDone(page, before) ? finish(page) : fill(rooms, page);
+        return isDone(page, before) ? finish(rooms, page) : fill(rooms, page);
       });
     }
     append(page, batch);
-    if (isDone(page, before)) return finish(page);
+    if (isDone(page, before)) return finish(rooms, page);
   }
 }
 
@@ -192,8 +192,11 @@ function append(page: Page, batch: RecordBatch): void {
   }
 }
 
-function finish(page: Page): Outcome {
+function finish(rooms: HttpRooms, page: Page): Outcome {
   const { writer, count, nextOffset, endOffset } = page;
+  const traffic = rooms.stats.traffic(page.topic.id);
+  traffic.recordsOut += count;
+  traffic.bytesOut += page.bytes;
   writer.text(
     `],"count":${count},"next_offset":${nextOffset},"committed_offset":${page.committedOffset ?? null},"truncated":${nextOffset < endOffset}}`,
   );

@@ -204,7 +204,7 @@ class Producer {
     }
     waiters.mark(slot, (this.#isBatch ? WAITER_BATCH : 0) | (query.hasTiming ? WAITER_TIMING : 0));
     waiters.extend(slot, query.timeoutMs < 0 ? config.writeTimeoutMs : query.timeoutMs);
-    waiters.taken(slot);
+    waiters.taken(slot, this.#rooms.stats.traffic(topic.id));
     return broker.produce(slot, produce);
   }
 

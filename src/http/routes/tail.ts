@@ -103,7 +103,7 @@ function firstOffset(
 }
 
 const encoder = new TextEncoder();
-/** Tells proxies and clients that the stream is open before the first record comes. */
+/** Headers leave with the first bytes: without these a client would wait for a record to know that it is heard. */
 const HELLO = { events: encoder.encode(": open\n\n"), lines: encoder.encode("\n"), raw: undefined };
 const SIGN_OF_LIFE = {
   events: encoder.encode(": alive\n\n"),
@@ -124,7 +124,7 @@ class Tail {
   readonly #isBase64: boolean;
   #nextOffset: number;
   #isOpen = false;
-  #hasGreeted = false;
+  #hasSent = false;
   /** Takes back what the tail waits for. */
   #ends: (() => void)[] = [];
   #wake: (() => void) | undefined;
@@ -158,12 +158,6 @@ class Tail {
 
   async #pull(controller: Controller): Promise<void> {
     this.#cancelStall();
-    const hello = HELLO[this.#form];
-    if (!this.#hasGreeted && hello !== undefined) {
-      this.#hasGreeted = true;
-      this.#send(controller, hello);
-      return;
-    }
     while (this.#isOpen) {
       const { broker, lifecycle } = this.#rooms;
       if (broker.topic(this.#topic.name)?.id !== this.#topic.id)
@@ -177,6 +171,8 @@ class Tail {
         if (piece !== undefined && this.#isOpen) return this.#send(controller, piece);
         continue;
       }
+      const hello = HELLO[this.#form];
+      if (!this.#hasSent && hello !== undefined) return this.#send(controller, hello);
       const hasRecords = await this.#wait();
       const sign = SIGN_OF_LIFE[this.#form];
       if (!hasRecords && sign !== undefined && this.#isOpen) return this.#send(controller, sign);
@@ -184,6 +180,7 @@ class Tail {
   }
 
   #send(controller: Controller, piece: Uint8Array): void {
+    this.#hasSent = true;
     controller.enqueue(piece);
     this.#cancelStall = this.#rooms.alarms.after(limits.TAIL_STALL_MS, () => {
       this.#rooms.logger.info("tail_cut_off", {
@@ -261,6 +258,7 @@ class Tail {
   #append(writer: RecordWriter, batch: RecordBatch): boolean {
     // Below the range: the next look ends the stream instead of skipping records in silence.
     if (this.#nextOffset < batch.startOffset) return true;
+    const traffic = this.#rooms.stats.traffic(this.#topic.id);
     for (const slice of batch.slices) {
       cursor.reset(slice.bytes, slice.start, slice.end);
       let offset = slice.baseOffset - 1;
@@ -273,6 +271,8 @@ class Tail {
         else if (this.#form === "lines") writer.line(offset, timestampMs, cursor);
         else writer.event(offset, timestampMs, cursor);
         this.#nextOffset = offset + 1;
+        traffic.recordsOut += 1;
+        traffic.bytesOut += cursor.valueEnd - cursor.valueStart;
       }
       assert(!cursor.isBroken, `Records at ${slice.baseOffset} of ${this.#topic.name} can be read`);
       this.#nextOffset = Math.max(this.#nextOffset, slice.baseOffset + slice.count);

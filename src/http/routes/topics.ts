@@ -112,6 +112,7 @@ export const topicRoutes = (rooms: HttpRooms): readonly Route[] => [
     if (!topic.ok) return topic;
     const deleted = await rooms.broker.deleteTopic(name);
     if (!deleted.ok) return deleted;
+    rooms.stats.forget(topic.value.id);
     return succeed(
       jsonReply({ ok: true, deleted: true, deleted_count: deleted.value.deletedRecords }),
     );

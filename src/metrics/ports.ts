@@ -1,0 +1,81 @@
+// What metrics read on scrape: plain numbers and histograms that others fill as they work. `main` puts them together.
+
+import type { Histogram } from "../lib/histogram.ts";
+
+/** Counts of one route. */
+export interface RouteNumbers {
+  readonly method: string;
+  readonly route: string;
+  /** Requests, at the index of their status. */
+  readonly byStatus: Float64Array;
+  /** Seconds. */
+  readonly latency: Histogram;
+}
+
+/** Counts of the HTTP room. */
+export interface HttpNumbers {
+  readonly routes: Iterable<RouteNumbers>;
+  readonly tailReaders: number;
+  readonly longPolls: number;
+  readonly waitingWrites: number;
+  readonly inflightBytes: number;
+}
+
+/** What went in and out of one topic since the start. */
+export interface TopicNumbers {
+  readonly topic: string;
+  readonly recordsIn: number;
+  readonly bytesIn: number;
+  readonly recordsOut: number;
+  readonly bytesOut: number;
+}
+
+/** How far one group is behind in one partition. */
+export interface GroupNumbers {
+  readonly topic: string;
+  readonly group: string;
+  readonly partition: number;
+  /** Records. */
+  readonly lag: number;
+}
+
+/** The log and its disk. */
+export interface LogNumbers {
+  /** How writes reach the disk, such as `uring` or `worker`. */
+  readonly disk: string;
+  readonly segments: number;
+  readonly segmentBytes: number;
+  /** Bytes free on the file system of the log. */
+  readonly freeBytes: number;
+  /** Microseconds from handing a write over until it is synced. */
+  readonly syncMicros: Histogram;
+  /** Bytes of each write. */
+  readonly writeBytes: Histogram;
+  /** Records of each entry. */
+  readonly entryRecords: Histogram;
+  /** What waits for the write in flight. */
+  readonly queuedEntries: number;
+  readonly queuedBytes: number;
+}
+
+/** Consensus and state. */
+export interface RaftNumbers {
+  readonly term: number;
+  readonly lastIndex: number;
+  readonly commitIndex: number;
+  readonly appliedIndex: number;
+  readonly isLeader: boolean;
+  readonly idempotencyKeys: number;
+  /** Keys forgotten before their time because there were too many. */
+  readonly idempotencyEvictions: number;
+}
+
+/** Everything that metrics read. Functions are called once per scrape. */
+export interface MetricsSources {
+  readonly version: string;
+  readonly http: HttpNumbers;
+  topics(): Iterable<TopicNumbers>;
+  groups(): Iterable<GroupNumbers>;
+  log(): LogNumbers;
+  raft(): RaftNumbers;
+}

@@ -1,0 +1,170 @@
+// Every series of the node, by name. The reference in `docs/reference/metrics.md` lists the same, and a test compares.
+
+import { Registry } from "prom-client";
+import type { MetricsSources, TopicNumbers } from "./ports.ts";
+import { processMetrics } from "./process.ts";
+import { counter, counters, gauge, gauges, histograms, type Sample } from "./series.ts";
+
+/** Makes the text of `/metrics`. */
+export interface Metrics {
+  /** Reads all sources and prints them in Prometheus text format. */
+  text(): Promise<string>;
+}
+
+/** How many series there may be. */
+export interface SeriesLimits {
+  /** Topics that are named one by one; the rest is counted together. */
+  readonly topicsMax: number;
+  /** Groups and partitions that are named one by one; the rest is left out. */
+  readonly groupsMax: number;
+}
+
+/** Makes the metrics of a node. */
+export function createMetrics(sources: MetricsSources, limits: SeriesLimits): Metrics {
+  const registry = new Registry();
+  const metrics = [
+    gauges("ayder_build_info", "Version of the node; always 1.", () => [
+      { value: 1, labels: { version: sources.version, runtime: `bun ${Bun.version}` } },
+    ]),
+    ...httpMetrics(sources),
+    ...topicMetrics(sources, limits),
+    ...logMetrics(sources),
+    ...raftMetrics(sources),
+    ...processMetrics(),
+  ];
+  for (const metric of metrics) registry.registerMetric(metric);
+  return { text: () => registry.metrics() };
+}
+
+const httpMetrics = ({ http }: MetricsSources) => [
+  counters("ayder_http_requests_total", "Requests answered.", function* samples() {
+    for (const { method, route, byStatus } of http.routes) {
+      for (let status = 100; status < byStatus.length; status++) {
+        const value = byStatus[status] ?? 0;
+        if (value > 0) yield { value, labels: { method, route, status } };
+      }
+    }
+  }),
+  histograms(
+    "ayder_http_request_duration_seconds",
+    "Time from the headers of a request to its reply.",
+    1,
+    function* read() {
+      for (const { method, route, latency } of http.routes) {
+        if (latency.count > 0) yield { histogram: latency, labels: { method, route } };
+      }
+    },
+  ),
+  gauge("ayder_http_tail_readers", "Streams that are open.", () => http.tailReaders),
+  gauge("ayder_http_long_polls", "Reads that wait for a record.", () => http.longPolls),
+  gauge(
+    "ayder_http_waiting_writes",
+    "Writes that wait for their confirmation.",
+    () => http.waitingWrites,
+  ),
+  gauge("ayder_http_inflight_bytes", "Bytes of request bodies held.", () => http.inflightBytes),
+];
+
+/** The first topics by name one by one, the rest together: a scrape stays bounded. */
+function* perTopic(
+  sources: MetricsSources,
+  topicsMax: number,
+  read: (topic: TopicNumbers) => number,
+): Iterable<Sample> {
+  let shown = 0;
+  let others = 0;
+  for (const topic of sources.topics()) {
+    if (shown < topicsMax) {
+      shown += 1;
+      yield { value: read(topic), labels: { topic: topic.topic } };
+    } else {
+      others += read(topic);
+    }
+  }
+  // A name that no topic can have.
+  if (others > 0) yield { value: others, labels: { topic: "*" } };
+}
+
+const topicMetrics = (sources: MetricsSources, { topicsMax, groupsMax }: SeriesLimits) => [
+  counters("ayder_topic_records_in_total", "Records appended.", () =>
+    perTopic(sources, topicsMax, (topic) => topic.recordsIn),
+  ),
+  counters("ayder_topic_in_bytes_total", "Bytes appended.", () =>
+    perTopic(sources, topicsMax, (topic) => topic.bytesIn),
+  ),
+  counters("ayder_topic_records_out_total", "Records sent to readers.", () =>
+    perTopic(sources, topicsMax, (topic) => topic.recordsOut),
+  ),
+  counters("ayder_topic_out_bytes_total", "Bytes of values sent to readers.", () =>
+    perTopic(sources, topicsMax, (topic) => topic.bytesOut),
+  ),
+  gauges(
+    "ayder_group_lag_records",
+    "Records that a group has not committed yet.",
+    function* samples() {
+      let shown = 0;
+      for (const { topic, group, partition, lag } of sources.groups()) {
+        shown += 1;
+        if (shown > groupsMax) return;
+        yield { value: lag, labels: { topic, group, partition } };
+      }
+    },
+  ),
+];
+
+const logMetrics = (sources: MetricsSources) => [
+  gauges("ayder_disk_info", "How writes reach the disk; always 1.", () => [
+    { value: 1, labels: { disk: sources.log().disk } },
+  ]),
+  gauge("ayder_segments", "Files of the log.", () => sources.log().segments),
+  gauge("ayder_segment_bytes", "Bytes of the log's files.", () => sources.log().segmentBytes),
+  gauge("ayder_disk_free_bytes", "Bytes free where the log lies.", () => sources.log().freeBytes),
+  histograms(
+    "ayder_log_sync_duration_seconds",
+    "Time from a write's start until it is synced.",
+    1e-6,
+    () => [{ histogram: sources.log().syncMicros, labels: {} }],
+  ),
+  histograms("ayder_log_write_bytes", "Bytes of each write to the log.", 1, () => [
+    { histogram: sources.log().writeBytes, labels: {} },
+  ]),
+  histograms("ayder_log_entry_records", "Records of each entry of the log.", 1, () => [
+    { histogram: sources.log().entryRecords, labels: {} },
+  ]),
+  gauge(
+    "ayder_log_queued_entries",
+    "Entries that wait for the write in flight.",
+    () => sources.log().queuedEntries,
+  ),
+  gauge(
+    "ayder_log_queued_bytes",
+    "Bytes that wait for the write in flight.",
+    () => sources.log().queuedBytes,
+  ),
+];
+
+const raftMetrics = (sources: MetricsSources) => [
+  gauge("ayder_raft_term", "Current term.", () => sources.raft().term),
+  gauge("ayder_raft_last_index", "Index of the newest entry.", () => sources.raft().lastIndex),
+  gauge(
+    "ayder_raft_commit_index",
+    "Index of the newest committed entry.",
+    () => sources.raft().commitIndex,
+  ),
+  gauge(
+    "ayder_raft_applied_index",
+    "Index of the newest applied entry.",
+    () => sources.raft().appliedIndex,
+  ),
+  gauge("ayder_raft_is_leader", "1 on the leader.", () => (sources.raft().isLeader ? 1 : 0)),
+  gauge(
+    "ayder_idempotency_keys",
+    "Idempotency keys remembered.",
+    () => sources.raft().idempotencyKeys,
+  ),
+  counter(
+    "ayder_idempotency_evictions_total",
+    "Idempotency keys forgotten before their time because there were too many.",
+    () => sources.raft().idempotencyEvictions,
+  ),
+];

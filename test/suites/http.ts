@@ -1,0 +1,40 @@
+// The promises of the HTTP API, as a client with curl sees them. Runs on the real node and on the fake alike.
+
+import { afterAll, beforeAll, describe } from "bun:test";
+import { adminTests } from "./http/admin.ts";
+import { authTests } from "./http/auth.ts";
+import { CONTRACT_SETTINGS, ContractClient, type ContractServer } from "./http/client.ts";
+import { consumeTests } from "./http/consume.ts";
+import { produceTests } from "./http/produce.ts";
+import { produceBatchTests } from "./http/produce-batch.ts";
+import { protocolTests } from "./http/protocol.ts";
+import { tailTests } from "./http/tail.ts";
+import { topicTests } from "./http/topics.ts";
+
+/** Starts a server with these settings of the environment. */
+export type StartServer = (settings: Readonly<Record<string, string>>) => Promise<ContractServer>;
+
+/** Runs the whole suite against the server that `start` starts. */
+export function contractSuite(name: string, start: StartServer): void {
+  describe(name, () => {
+    let server: ContractServer | undefined;
+    let connected: ContractClient | undefined;
+    beforeAll(async () => {
+      server = await start(CONTRACT_SETTINGS);
+      connected = await ContractClient.connect(server.url);
+    });
+    afterAll(() => server?.stop());
+    const client = (): ContractClient => {
+      if (connected === undefined) throw new Error("The server has not started");
+      return connected;
+    };
+    topicTests(client);
+    produceTests(client);
+    produceBatchTests(client);
+    consumeTests(client);
+    tailTests(client);
+    adminTests(client);
+    authTests(client);
+    protocolTests(client);
+  });
+}

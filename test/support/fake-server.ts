@@ -1,0 +1,65 @@
+// The HTTP room on the fake broker, listening on a free port.
+
+import { limits, loadConfig } from "../../src/config/mod.ts";
+import { HttpServer } from "../../src/http/mod.ts";
+import { doublingBounds, Histogram } from "../../src/lib/histogram.ts";
+import { type Logger, silentLogger } from "../../src/lib/logger.ts";
+import { createMetrics, type MetricsSources } from "../../src/metrics/mod.ts";
+import { FakeBroker } from "./fake-broker.ts";
+
+/** A server without a log, and the levers of its broker. */
+export interface FakeServer extends AsyncDisposable {
+  readonly url: string;
+  readonly broker: FakeBroker;
+  readonly http: HttpServer;
+  stop(): Promise<void>;
+}
+
+/** Numbers of a node that has done nothing, with what its HTTP room counts. */
+export function fakeSources(http: MetricsSources["http"]): MetricsSources {
+  return {
+    version: "0.0.0",
+    http,
+    topics: () => [],
+    groups: () => [],
+    log: () => ({
+      disk: "none",
+      segments: 0,
+      segmentBytes: 0,
+      freeBytes: 0,
+      syncMicros: new Histogram(doublingBounds(16, 20)),
+      writeBytes: new Histogram(doublingBounds(256, 20)),
+      entryRecords: new Histogram(doublingBounds(1, 18)),
+      queuedEntries: 0,
+      queuedBytes: 0,
+    }),
+    raft: () => ({
+      term: 1,
+      lastIndex: 0,
+      commitIndex: 0,
+      appliedIndex: 0,
+      isLeader: true,
+      idempotencyKeys: 0,
+      idempotencyEvictions: 0,
+    }),
+  };
+}
+
+/** Starts one with these settings of the environment. */
+export async function startFake(
+  settings: Readonly<Record<string, string>> = {},
+  logger: Logger = silentLogger,
+): Promise<FakeServer> {
+  const env = { RF_HTTP_ADDR: "127.0.0.1:0", ...settings };
+  const loaded = loadConfig({ argv: [], env, readFile: () => undefined });
+  if (!loaded.ok) throw new Error(JSON.stringify(loaded.error));
+  const http = new HttpServer({ config: loaded.value.config, logger, version: "0.0.0" });
+  const broker = new FakeBroker(http.produceSink);
+  const metrics = createMetrics(fakeSources(http.probe), {
+    topicsMax: limits.METRIC_TOPICS_MAX,
+    groupsMax: limits.METRIC_GROUPS_MAX,
+  });
+  const { url } = await http.start({ broker, metricsText: () => metrics.text() });
+  const stop = () => http.stop();
+  return { url, broker, http, stop, [Symbol.asyncDispose]: stop };
+}

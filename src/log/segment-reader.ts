@@ -183,11 +183,22 @@ export class SegmentReader {
   }
 
   async #walkDisk(walk: Walk): Promise<readonly RecordSlice[]> {
+    // Turns go by between the pieces of one read: none of them is anybody else's before the read has ended.
+    const pieces: Uint8Array[] = [];
+    try {
+      return await this.#walkPieces(walk, pieces);
+    } finally {
+      this.#retire(pieces);
+    }
+  }
+
+  async #walkPieces(walk: Walk, pieces: Uint8Array[]): Promise<readonly RecordSlice[]> {
     let wanted = PIECE_BYTES;
     while (!this.#walkMemory(walk)) {
       const { segment, position } = walk;
       const length = Math.min(wanted, segment.position - position);
       const piece = this.#piece(length);
+      pieces.push(piece);
       const count = await this.#disk.read(this.#file(segment), position, piece, length);
       const bytes = piece.subarray(0, count);
       const end = this.#walkBytes(walk, bytes, viewOf(bytes), 0, count, true);
@@ -291,12 +302,16 @@ export class SegmentReader {
   }
 
   #piece(length: number): Uint8Array {
-    const piece =
-      length <= PIECE_BYTES
-        ? (this.#pieces.pop() ?? this.#disk.allocate(PIECE_BYTES))
-        : this.#disk.allocate(length);
-    if (piece.length === PIECE_BYTES && this.#retired.push(piece) === 1) this.onRetire();
-    return piece;
+    return length <= PIECE_BYTES
+      ? (this.#pieces.pop() ?? this.#disk.allocate(PIECE_BYTES))
+      : this.#disk.allocate(length);
+  }
+
+  /** The turn in which a read ends still looks at its pieces; the next one may use them. */
+  #retire(pieces: readonly Uint8Array[]): void {
+    const isFirst = this.#retired.length === 0;
+    for (const piece of pieces) if (piece.length === PIECE_BYTES) this.#retired.push(piece);
+    if (isFirst && this.#retired.length > 0) this.onRetire();
   }
 
   #file(segment: LiveSegment): DiskFile {

@@ -1,0 +1,146 @@
+// How long a node takes to be ready again, and how much memory it then holds, with many single records in its log.
+// Usage: bun bench/restart.ts [--records 8000000] [--binary dist/ayder-linux-x64] [--partitions 8] [--keep dir] [--starts 5]
+// The records are driven through the replica without HTTP: one request each, about thirty to an entry.
+
+import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { parseArgs } from "node:util";
+import { openDisk } from "../src/io/mod.ts";
+import { silentLogger } from "../src/lib/logger.ts";
+import { NodeBroker, type ProduceRequest, Replica } from "../src/replica/mod.ts";
+import { circumstances, keepResult } from "./load/report.ts";
+
+const { values } = parseArgs({
+  options: {
+    records: { type: "string", default: "8000000" },
+    binary: { type: "string", default: "dist/ayder-linux-x64" },
+    partitions: { type: "string", default: "8" },
+    keep: { type: "string" },
+    starts: { type: "string", default: "5" },
+    name: { type: "string", default: "restart" },
+  },
+});
+const RECORDS_PER_TURN = 30;
+
+const nextTurn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
+
+/** Produces single records through a replica and ends as a kill would: nothing is closed in order. */
+async function fill(directory: string, records: number, partitions: number): Promise<number> {
+  const { disk } = await openDisk(directory, {});
+  let done = 0;
+  const replica: Replica = new Replica({
+    nodeId: "node1",
+    disk,
+    clock: { wallMs: Date.now, monotonicMs: () => performance.now() },
+    sink: {
+      produced: () => {
+        done += 1;
+      },
+      refused: (_, refusal) => {
+        throw new Error(JSON.stringify(refusal));
+      },
+    },
+    requestTurn: () => setImmediate(() => replica.turn()),
+    logger: silentLogger,
+    limits: { segmentBytes: 64 << 20, reserveBytes: 0, slabBytes: 4 << 20, tailBytes: 32 << 20 },
+    settings: { idempotencyTtlMs: 86_400_000, idempotencyKeysMax: 1_000_000 },
+    randomId: () => crypto.getRandomValues(new Uint8Array(16)).toHex(),
+    randomSalt: () => crypto.getRandomValues(new Uint32Array(1))[0]!,
+  });
+  const broker = new NodeBroker(replica, { topicsMax: 10, partitionsMax: 1000 });
+  const timer = setInterval(() => replica.tick(), 50);
+  replica.tick();
+  while (!replica.isReady) await nextTurn();
+  await broker.createTopic({ name: "bench", partitions, mode: "sealed", ttlMs: 0, maxBytes: 0 });
+  const request: ProduceRequest = {
+    topicId: broker.topic("bench")!.id,
+    partition: -1,
+    key: undefined,
+    idempotencyKey: undefined,
+    expectedOffset: -1,
+    headers: undefined,
+    body: new Uint8Array(64).fill(97),
+    ranges: undefined,
+    count: 1,
+  };
+  for (let sent = 0; sent < records; ) {
+    const end = Math.min(sent + RECORDS_PER_TURN, records);
+    for (; sent < end; sent++) broker.produce(0, request);
+    while (sent - done >= RECORDS_PER_TURN) await nextTurn();
+    if (sent % 900_000 === 0) process.stderr.write(`\r${sent} records`);
+  }
+  while (done < records) await nextTurn();
+  process.stderr.write("\n");
+  clearInterval(timer);
+  const entries = replica.log.probe.entries;
+  await disk.close();
+  return entries;
+}
+
+/** Starts the binary, waits for `/ready`, reads its memory, kills it. */
+async function start(
+  directory: string,
+): Promise<{ readyMs: number; residentMiB: number; nextOffset: number }> {
+  const port = 20_000 + Math.floor(Math.random() * 20_000);
+  const startedMs = performance.now();
+  const child = Bun.spawn([values.binary, "--port", String(port), "--data", directory], {
+    stderr: "ignore",
+    stdout: "ignore",
+  });
+  try {
+    for (;;) {
+      const isReady = await fetch(`http://127.0.0.1:${port}/ready`)
+        .then((reply) => reply.ok)
+        .catch(() => false);
+      if (isReady) break;
+      if (performance.now() - startedMs > 60_000)
+        throw new Error("The node is not ready after a minute");
+      await Bun.sleep(2);
+    }
+    const readyMs = performance.now() - startedMs;
+    const status = await Bun.file(`/proc/${child.pid}/status`).text();
+    const residentMiB = Number(/VmRSS:\s+(\d+)/.exec(status)?.[1]) / 1024;
+    const reply = await fetch(`http://127.0.0.1:${port}/broker/topics/bench`, {
+      headers: { authorization: "Bearer dev" },
+    });
+    const topic = (await reply.json()) as { partition_details: { next_offset: number }[] };
+    return {
+      readyMs,
+      residentMiB,
+      nextOffset: topic.partition_details.reduce((sum, part) => sum + part.next_offset, 0),
+    };
+  } finally {
+    child.kill("SIGKILL");
+    await child.exited;
+  }
+}
+
+const directory = values.keep ?? mkdtempSync(join(tmpdir(), "ayder-restart-"));
+mkdirSync(directory, { recursive: true });
+try {
+  const filled = performance.now();
+  const entries = await fill(directory, Number(values.records), Number(values.partitions));
+  const fillSeconds = (performance.now() - filled) / 1000;
+  const starts = [];
+  for (let i = 0; i < Number(values.starts); i++) starts.push(await start(directory));
+  const sorted = starts.map((one) => one.readyMs).sort((left, right) => left - right);
+  const result = {
+    records: Number(values.records),
+    entries,
+    fillSeconds,
+    readyMsMedian: sorted[Math.floor(sorted.length / 2)],
+    readyMsWorst: sorted.at(-1),
+    residentMiBWorst: Math.max(...starts.map((one) => one.residentMiB)),
+    starts,
+  };
+  console.table(starts);
+  console.log(
+    `${result.records} records in ${entries} entries: ready in ${result.readyMsMedian?.toFixed(0)} ms (median), ${result.residentMiBWorst.toFixed(0)} MiB`,
+  );
+  console.log(
+    `kept in ${await keepResult(values.name, { ...(await circumstances(directory)), ...result })}`,
+  );
+} finally {
+  if (values.keep === undefined) rmSync(directory, { recursive: true, force: true });
+}

@@ -88,7 +88,10 @@ export class ByteWriter {
     return this.bytes.subarray(0, this.length);
   }
 
-  /** Makes room for `count` more bytes and steps over them; returns where they begin. */
+  /**
+   * Makes room for `count` more bytes and steps over them; returns where they begin. `bytes` may be another array
+   * afterwards: call it before `bytes` or the view is named, never among the arguments of one of their methods.
+   */
   reserve(count: number): number {
     const at = this.length;
     if (at + count > this.bytes.length) {
@@ -102,27 +105,32 @@ export class ByteWriter {
   }
 
   u8(value: number): this {
-    this.#view.setUint8(this.reserve(1), value);
+    const at = this.reserve(1);
+    this.#view.setUint8(at, value);
     return this;
   }
 
   u16(value: number): this {
-    this.#view.setUint16(this.reserve(2), value, true);
+    const at = this.reserve(2);
+    this.#view.setUint16(at, value, true);
     return this;
   }
 
   u32(value: number): this {
-    this.#view.setUint32(this.reserve(4), value, true);
+    const at = this.reserve(4);
+    this.#view.setUint32(at, value, true);
     return this;
   }
 
   u64(value: number): this {
-    putU64(this.#view, this.reserve(8), value);
+    const at = this.reserve(8);
+    putU64(this.#view, at, value);
     return this;
   }
 
   raw(piece: Uint8Array): this {
-    this.bytes.set(piece, this.reserve(piece.length));
+    const at = this.reserve(piece.length);
+    this.bytes.set(piece, at);
     return this;
   }
 

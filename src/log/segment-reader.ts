@@ -107,13 +107,16 @@ export class SegmentReader {
   }
 
   /**
-   * Reads a range. The slices are valid until the caller gives up its turn.
+   * Reads a range, or the beginning of it: what is missing, the caller asks for again. The slices are valid until it
+   * gives up its turn.
    * Answers at once when memory has it; a promise rejects with `FatalError` when the disk gave back damaged bytes.
    */
   read(range: ReadRange): readonly RecordSlice[] | Promise<readonly RecordSlice[]> {
     const walk = this.#begin(range);
     if (walk === undefined) return [];
-    return this.#walkMemory(walk) ? this.#end(walk) : this.#walkDisk(walk);
+    return this.#walkMemory(walk) || walk.slices.length > 0
+      ? this.#end(walk)
+      : this.#walkDisk(walk);
   }
 
   #begin(range: ReadRange): Walk | undefined {
@@ -194,7 +197,11 @@ export class SegmentReader {
 
   async #walkPieces(walk: Walk, pieces: Uint8Array[]): Promise<readonly RecordSlice[]> {
     let wanted = PIECE_BYTES;
-    while (!this.#walkMemory(walk)) {
+    for (;;) {
+      const onDisk = walk.slices.length;
+      if (this.#walkMemory(walk)) break;
+      // A slab may be used again while the disk is asked: what lies in one is handed over now, and the reader asks on.
+      if (walk.slices.length > onDisk) break;
       const { segment, position } = walk;
       const length = Math.min(wanted, segment.position - position);
       const piece = this.#piece(length);

@@ -57,9 +57,9 @@ export function processMetrics(): readonly Metric[] {
       "How late the event loop was since the last scrape.",
       () => {
         const samples = [
-          { labels: { quantile: "0.5" }, value: loop.percentile(50) / 1e9 },
-          { labels: { quantile: "0.99" }, value: loop.percentile(99) / 1e9 },
-          { labels: { quantile: "1" }, value: loop.max / 1e9 },
+          { labels: { stat: "p50" }, value: loop.percentile(50) / 1e9 },
+          { labels: { stat: "p99" }, value: loop.percentile(99) / 1e9 },
+          { labels: { stat: "max" }, value: loop.max / 1e9 },
         ].map(({ labels, value }) => ({ labels, value: Number.isFinite(value) ? value : 0 }));
         loop.reset();
         return samples;

@@ -13,10 +13,10 @@ export function schemaProblems(
   resolve: (reference: string) => JsonSchema,
   place = "$",
 ): string[] {
-  if (typeof schema["$ref"] === "string") {
-    return schemaProblems(resolve(schema["$ref"]), value, resolve, place);
-  }
-  if (value === null && schema["nullable"] === true) return [];
+  const { $ref: reference, nullable } = schema;
+  if (typeof reference === "string")
+    return schemaProblems(resolve(reference), value, resolve, place);
+  if (value === null && nullable === true) return [];
   const problems: string[] = [];
   const complain = (rule: string): void => {
     problems.push(`${place}: ${JSON.stringify(value)} ${rule}`);
@@ -69,8 +69,8 @@ function propertyProblems(
   resolve: (reference: string) => JsonSchema,
   place: string,
 ): string[] {
-  const known = (schema["properties"] ?? {}) as Record<string, JsonSchema>;
-  const others = schema["additionalProperties"];
+  const { properties = {}, additionalProperties: others } = schema;
+  const known = properties as Record<string, JsonSchema>;
   return Object.entries(value).flatMap(([key, item]) => {
     const own = known[key] ?? (typeof others === "object" ? (others as JsonSchema) : undefined);
     if (own !== undefined) return schemaProblems(own, item, resolve, `${place}.${key}`);

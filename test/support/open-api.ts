@@ -45,10 +45,8 @@ export class OpenApi {
     const responses = operation?.responses ?? { "4XX": { $ref: "#/components/responses/Refused" } };
     const named = responses[String(status)] ?? responses[`${String(status)[0]}XX`];
     if (named === undefined) return [`${method} ${pathname}: ${status} is not documented`];
-    const reply = this.#resolved(named);
-    const content = reply["content"] as
-      | Readonly<Record<string, { schema: JsonSchema }>>
-      | undefined;
+    const { content: described } = this.#resolved(named);
+    const content = described as Readonly<Record<string, { schema: JsonSchema }>> | undefined;
     const media = content?.[contentType.split(";")[0] ?? ""];
     if (media === undefined)
       return [`${method} ${pathname}: ${status} ${contentType} is not documented`];
@@ -56,7 +54,7 @@ export class OpenApi {
   }
 
   #resolved(schema: JsonSchema): JsonSchema {
-    const reference = schema["$ref"];
+    const { $ref: reference } = schema;
     return typeof reference === "string" ? this.#resolve(reference) : schema;
   }
 

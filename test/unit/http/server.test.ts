@@ -236,7 +236,7 @@ test("stopping ends tails and long polls and lets writes finish", async () => {
   expect(await ended).toContain("event: end");
   expect((await poll).json.count).toBe(0);
   expect(performance.now() - started).toBeLessThan(3000);
-  expect(fetch(`${server.url}/health`)).rejects.toThrow();
+  await expect(fetch(`${server.url}/health`)).rejects.toThrow();
 });
 
 test("a reader that goes away is forgotten", async () => {
@@ -267,7 +267,7 @@ test("a reader that goes away is forgotten", async () => {
 test("an address in use is a reason to stop, by name", async () => {
   await using server = await startFake();
 
-  expect(startFake({ RF_HTTP_ADDR: new URL(server.url).host })).rejects.toMatchObject({
+  await expect(startFake({ RF_HTTP_ADDR: new URL(server.url).host })).rejects.toMatchObject({
     reason: "address_in_use",
   });
 });

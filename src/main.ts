@@ -22,6 +22,9 @@ const commit = typeof AYDER_COMMIT === "string" ? AYDER_COMMIT : "source";
 /** Milliseconds between two ticks of the replica: one timer for elections, idle frames and background work. */
 const TICK_MS = 50;
 const RETENTION_MS = 1000;
+/** Milliseconds in which writes that were taken may reach the disk when the node stops, and between two looks at them. */
+const STOP_DRAIN_MS = 10_000;
+const STOP_POLL_MS = 5;
 /** Room that the state's own files may need besides segments (RULINGS M15). */
 const RESERVE_EXTRA_BYTES = 64 << 20;
 const SLAB_BYTES = 4 << 20;
@@ -162,8 +165,11 @@ async function start(
     clearInterval(retention);
     await http.stop();
     replica.stop();
-    while (!replica.isIdle) await new Promise((resolve) => setImmediate(resolve));
+    // What finds no room on a full disk was never acknowledged, and must not hold the node for ever.
+    const drainUntil = performance.now() + STOP_DRAIN_MS;
+    while (!replica.isIdle && performance.now() < drainUntil) await Bun.sleep(STOP_POLL_MS);
     clearInterval(tick);
+    replica.detach();
     await disk.close();
     replica.log.close();
     lock.release();

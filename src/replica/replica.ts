@@ -69,6 +69,7 @@ export class Replica {
   readonly #header = newEntryHeader();
   #isReady = false;
   #isStopping = false;
+  #isDetached = false;
   #isTurnRequested = false;
   #lastWriteMs = 0;
   /** Requests that the batcher had when the loop last passed, and when waiting for more ends. */
@@ -189,6 +190,7 @@ export class Replica {
   /** One turn. Throws `FatalError` and `InvariantError`: both stop the node. */
   turn(): void {
     this.#isTurnRequested = false;
+    if (this.#isDetached) return;
     this.log.reader.recycle();
     for (const completion of this.#disk.poll()) {
       const event = this.log.completed(completion);
@@ -204,6 +206,7 @@ export class Replica {
 
   /** Time goes on: elections, the idle frame, background work. Call about every 50 ms. */
   tick(): void {
+    if (this.#isDetached) return;
     this.#take(step(this.raft, { kind: "tick" }));
     const now = this.#clock.monotonicMs();
     if (now - this.#lastRoomMs >= ROOM_INTERVAL_MS) {
@@ -222,7 +225,15 @@ export class Replica {
     this.#isReady = false;
   }
 
-  /** Whether nothing is under way. */
+  /**
+   * Looks at nothing any more, before the disk is closed. Background work that is under way ends on the disk and counts
+   * for nothing, as after a kill: the next start does it again.
+   */
+  detach(): void {
+    this.#isDetached = true;
+  }
+
+  /** Whether no write is under way. */
   get isIdle(): boolean {
     return this.batcher.isEmpty && this.log.isIdle && this.#unapplied.length === 0;
   }

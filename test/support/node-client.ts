@@ -18,6 +18,17 @@ export interface WriteReply {
   readonly error: string;
 }
 
+/** A reply to a write as it comes. */
+interface WriteFields {
+  readonly offset?: number;
+  readonly first_offset?: number;
+  readonly count?: number;
+  readonly partition?: number;
+  readonly batch_id?: number;
+  readonly duplicate?: boolean;
+  readonly error?: string;
+}
+
 /** Where a record goes. */
 export interface WriteTarget {
   readonly topic: string;
@@ -72,15 +83,15 @@ async function write(
   if (target.timeoutMs !== undefined) query.set("timeout_ms", String(target.timeoutMs));
   const path = `/broker/topics/${target.topic}/${route}?${query}`;
   const reply = await call(url, path, { method: "POST", body: body as string });
-  const fields = (await reply.json()) as Record<string, unknown>;
+  const fields = (await reply.json()) as WriteFields;
   return {
     status: reply.status,
-    offset: Number(fields["offset"] ?? fields["first_offset"] ?? -1),
-    count: Number(fields["count"] ?? 1),
-    partition: Number(fields["partition"] ?? -1),
-    batchId: Number(fields["batch_id"] ?? 0),
-    isDuplicate: fields["duplicate"] === true,
-    error: typeof fields["error"] === "string" ? fields["error"] : "",
+    offset: fields.offset ?? fields.first_offset ?? -1,
+    count: fields.count ?? 1,
+    partition: fields.partition ?? -1,
+    batchId: fields.batch_id ?? 0,
+    isDuplicate: fields.duplicate === true,
+    error: fields.error ?? "",
   };
 }
 

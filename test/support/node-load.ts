@@ -35,6 +35,8 @@ export interface LoadOptions {
 export class Load {
   /** Requests without an answer in this round, keyed or not. */
   unanswered = 0;
+  /** How connections ended under them, by code. */
+  readonly breaks = new Map<string, number>();
   /** Keyed requests that were sent again, and those of them that the node already had. */
   retried = 0;
   duplicates = 0;
@@ -128,8 +130,10 @@ export class Load {
       const name = `${reply.status} ${reply.error}`;
       this.refusals.set(name, (this.refusals.get(name) ?? 0) + 1);
       if (reply.status !== 504) return reply;
-    } catch {
+    } catch (error) {
       this.unanswered += 1;
+      const code = String((error as { readonly code?: unknown }).code);
+      this.breaks.set(code, (this.breaks.get(code) ?? 0) + 1);
     }
     if (target.idempotencyKey !== undefined) this.#pending.push(request);
     return undefined;

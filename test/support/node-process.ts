@@ -8,11 +8,23 @@ const ROOT = join(import.meta.dir, "../..");
 const START_MS_MAX = 30_000;
 const EXIT_MS_MAX = 30_000;
 const POLL_MS = 5;
+// `NODE_LINES=1` shows the last words of every node.
+const { NODE_LINES } = process.env;
+const showsLines = NODE_LINES === "1";
 /** Lines of diagnostics that are kept; all are counted. */
 const LINES_KEPT = 2000;
 
 /** One line of diagnostics, as far as a test looks at it. */
-export type LogLine = Readonly<Record<string, unknown>> & { readonly event?: string };
+export interface LogLine {
+  readonly event?: string;
+  /** Of a fatal line: a name of `EXIT_CODES`. */
+  readonly reason?: string;
+  readonly message?: string;
+  /** Of a started line. */
+  readonly url?: string;
+  /** A line that is no JSON. */
+  readonly text?: string;
+}
 
 /** How a process ended. */
 export interface Exit {
@@ -106,9 +118,7 @@ export function spawnNode(options: NodeOptions): NodeProcess {
         START_MS_MAX,
       ),
     [Symbol.asyncDispose]: async () => {
-      // A node that ended by itself in a test that did not ask for it is worth a look.
-      if (process.env["NODE_LINES"] === "1")
-        console.log(child.pid, child.exitCode, lines.slice(-8));
+      if (showsLines) console.log(child.pid, child.exitCode, lines.slice(-8));
       if (isAlive()) child.kill("SIGKILL");
       await exited;
     },
@@ -120,9 +130,11 @@ export async function startNode(options: NodeOptions): Promise<RunningNode> {
   const started = performance.now();
   const node = spawnNode(options);
   try {
-    const url = String((await node.line("started"))["url"]);
-    const isReady = async (): Promise<boolean> =>
-      (await fetch(`${url}/ready`).catch(() => undefined))?.ok === true;
+    const url = (await node.line("started")).url ?? "";
+    const isReady = async (): Promise<boolean> => {
+      if (!node.isAlive()) throw new Error(`The node ended: ${JSON.stringify(node.lines.at(-1))}`);
+      return (await fetch(`${url}/ready`).catch(() => undefined))?.ok === true;
+    };
     await waitUntil("the node is ready", isReady, START_MS_MAX);
     return { ...node, url, readyMs: performance.now() - started };
   } catch (error) {

@@ -4,8 +4,9 @@
 
 import { assert } from "./assert.ts";
 
-const EMPTY = -1;
-const REMOVED = -2;
+// Addresses are kept plus one, so that fresh memory, which the kernel zeroes page by page, is an empty table.
+const EMPTY = 0;
+const REMOVED = -1;
 const SLOTS_MIN = 64;
 /** Old slots moved per insertion. With a growth factor of two, all are moved long before the new half is full. */
 const MOVED_PER_INSERT = 16;
@@ -18,7 +19,7 @@ interface Slots {
 
 const newSlots = (count: number): Slots => ({
   hashes: new Uint32Array(count),
-  addresses: new Float64Array(count).fill(EMPTY),
+  addresses: new Float64Array(count),
   mask: count - 1,
 });
 
@@ -62,7 +63,7 @@ export class AddressTable {
         if (address === EMPTY) break;
         if (address !== REMOVED && hashes[at] === this.#probeHash) {
           this.#probeAt = at;
-          return address;
+          return address - 1;
         }
       }
       if (this.#old === undefined || this.#probeSlots === this.#old) return -1;
@@ -90,10 +91,10 @@ export class AddressTable {
 
   #place(slots: Slots, hash: number, address: number): void {
     let at = hash & slots.mask;
-    while ((slots.addresses[at] as number) >= 0) at = (at + 1) & slots.mask;
+    while ((slots.addresses[at] as number) > EMPTY) at = (at + 1) & slots.mask;
     if (slots.addresses[at] === EMPTY) this.#used += 1;
     slots.hashes[at] = hash;
-    slots.addresses[at] = address;
+    slots.addresses[at] = address + 1;
   }
 
   #grow(): void {
@@ -112,10 +113,10 @@ export class AddressTable {
     const end = Math.min(old.addresses.length, this.#moved + count);
     for (; this.#moved < end; this.#moved++) {
       const address = old.addresses[this.#moved] as number;
-      if (address < 0) continue;
+      if (address <= EMPTY) continue;
       // Marked removed, not empty: chains that ran over this slot must still be walked.
       old.addresses[this.#moved] = REMOVED;
-      this.#place(this.#slots, old.hashes[this.#moved] as number, address);
+      this.#place(this.#slots, old.hashes[this.#moved] as number, address - 1);
     }
     if (this.#moved === old.addresses.length) this.#old = undefined;
   }
@@ -125,7 +126,7 @@ function take(slots: Slots, hash: number, address: number): boolean {
   for (let at = hash & slots.mask; ; at = (at + 1) & slots.mask) {
     const found = slots.addresses[at] as number;
     if (found === EMPTY) return false;
-    if (found === address) {
+    if (found === address + 1) {
       slots.addresses[at] = REMOVED;
       return true;
     }

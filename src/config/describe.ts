@@ -1,6 +1,7 @@
 // Prints the configuration reference, so that it cannot differ from what is read.
 
-import { defaultOf, descriptionOf, factsOf, variables } from "./load.ts";
+import { defaultOf, descriptionOf, factsOf } from "./load.ts";
+import { VARIABLES } from "./schema.ts";
 
 const HEAD = `# Configuration
 
@@ -15,7 +16,7 @@ This page is printed from the schema by \`bun run docs\`.
 
 /** The text of \`docs/reference/configuration.md\`. */
 export function describeConfig(): string {
-  const sections = variables.map((variable) => {
+  const sections = VARIABLES.map((variable) => {
     const { range, flag } = factsOf(variable);
     const fallback = defaultOf(variable);
     const lines = [`## ${variable}`, "", descriptionOf(variable), "", `- Range: ${range}`];

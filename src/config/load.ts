@@ -6,7 +6,7 @@ import type { LogLevel } from "../lib/logger.ts";
 import { fail, type Result, succeed } from "../lib/result.ts";
 import type { FieldFacts } from "./fields.ts";
 import { ENTRY_OVERHEAD_BYTES_MAX } from "./limits.ts";
-import { ConfigSchema, VARIABLES, type Variable } from "./schema.ts";
+import { ConfigSchema, type Variable } from "./schema.ts";
 import { readSources } from "./sources.ts";
 import type { Token } from "./tokens.ts";
 
@@ -202,6 +202,3 @@ function defaultTokenNotice(host: string): ConfigNotice {
         },
       };
 }
-
-/** Every variable's name. */
-export const variables: readonly Variable[] = VARIABLES;

@@ -6,9 +6,6 @@ export * as limits from "./limits.ts";
 export {
   type Config,
   type ConfigInput,
-  type ConfigNotice,
-  type ConfigProblem,
-  type LoadedConfig,
   loadConfig,
 } from "./load.ts";
 export type { Access, RateLimit, Token } from "./tokens.ts";

@@ -7,17 +7,13 @@ import type { TopicView } from "./ports.ts";
 import type { HttpRooms } from "./rooms.ts";
 import { topicRefusal } from "./route.ts";
 import { invalidParameter } from "./schemas/check.ts";
-import { isName } from "./schemas/parameters.ts";
+import { isName, NAME_RULE } from "./schemas/parameters.ts";
 
 /** The refusal for a topic that is not there: its name may be none, or it may not exist. */
 export const noTopic = (name: string): Refusal =>
   isName(name)
     ? refuse("topic_not_found", `Topic ${name} does not exist`, { topic: name })
-    : invalidParameter(
-        "topic",
-        name,
-        "must be 1 to 120 characters of A-Z a-z 0-9 . _ - and neither . nor ..",
-      );
+    : invalidParameter("topic", name, NAME_RULE);
 
 /** The refusal for a partition that is not there. */
 export const noPartition = (topic: TopicView, partition: number): Refusal =>

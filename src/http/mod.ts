@@ -3,7 +3,6 @@
 
 export { ERRORS } from "./errors.ts";
 export type {
-  Ack,
   BrokerPort,
   GroupView,
   NodeStatus,
@@ -12,9 +11,8 @@ export type {
   ProduceSink,
   ReadRequest,
   RecordBatch,
-  RecordSlice,
   RetentionView,
   TopicView,
   WriteMode,
 } from "./ports.ts";
-export { type HttpBackend, type HttpProbe, HttpServer } from "./server.ts";
+export { HttpServer } from "./server.ts";

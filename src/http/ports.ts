@@ -2,7 +2,7 @@
 // Requests go down as plain data and outcomes come back by number, so that the two sides may one day be threads.
 
 import type { Result } from "../lib/result.ts";
-import type { ErrorCode, Refusal } from "../model/errors.ts";
+import type { Refusal } from "../model/errors.ts";
 
 /** Which nodes must have synced a write before it is answered. `configured` takes the topic's or the node's own. */
 export type Ack = "configured" | "leader" | "majority" | "all";
@@ -192,6 +192,3 @@ export interface BrokerPort {
   /** Whether a read right now would be linearizable; asks a quorum where there is one. */
   readBarrier(): Promise<Result<undefined, Refusal>>;
 }
-
-/** A refusal's code, for tables. */
-export type { ErrorCode };

@@ -1,13 +1,5 @@
 // Turns the numbers that other rooms keep into Prometheus text. It counts nothing itself and holds no history.
 // Keeps: a scrape costs what is shown, and the number of series is bounded. Called by `main`.
 
-export type {
-  GroupNumbers,
-  HttpNumbers,
-  LogNumbers,
-  MetricsSources,
-  RaftNumbers,
-  RouteNumbers,
-  TopicNumbers,
-} from "./ports.ts";
-export { createMetrics, type Metrics, type SeriesLimits } from "./registry.ts";
+export type { MetricsSources } from "./ports.ts";
+export { createMetrics } from "./registry.ts";

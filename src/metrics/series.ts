@@ -1,6 +1,6 @@
 // One metric that reads its numbers when it is scraped. Nothing is counted twice: not here and where it happens.
 
-import type { Gauge, Metric } from "prom-client";
+import type { Metric } from "prom-client";
 import type { Histogram } from "../lib/histogram.ts";
 
 /** Labels of a sample. */
@@ -47,7 +47,7 @@ function series(kind: Kind, name: string, help: string, read: () => Iterable<Sam
     reset: () => undefined,
   };
   // The registry calls `get` and nothing else; its types know only its own classes.
-  return made as unknown as Gauge as Metric;
+  return made as unknown as Metric;
 }
 
 /** A number that goes up and down. */

@@ -214,6 +214,8 @@ export class FakeBroker implements BrokerPort {
   }): Promise<Result<undefined, Refusal>> {
     const topic = this.#topics.get(request.topic);
     if (topic === undefined) return fail(refuse("topic_not_found"));
+    const nextOffset = topic.ranges[request.partition]?.records.length ?? 0;
+    if (request.offset >= nextOffset) return fail(refuse("invalid_parameter"));
     const key = `${request.group}/${request.partition}`;
     topic.groups.set(key, Math.max(request.offset, topic.groups.get(key) ?? 0));
     return succeed(undefined);

@@ -3,6 +3,7 @@
 
 import { isUtf8 } from "node:buffer";
 import * as v from "valibot";
+import { limits } from "../../config/mod.ts";
 
 /** How a parameter looks in the OpenAPI document. */
 export interface ParameterFacts {
@@ -149,33 +150,34 @@ export const bytes = (
   });
 };
 
-const NAME_MESSAGE = "must be 1 to 120 characters of A-Z a-z 0-9 . _ - and neither . nor ..";
+/** The rule of names, as it is told. */
+export const NAME_RULE = `must be 1 to ${limits.NAME_CHARS_MAX} characters of A-Z a-z 0-9 . _ - and neither . nor ..`;
+
+const NAME_PATTERN = `^[A-Za-z0-9._-]{1,${limits.NAME_CHARS_MAX}}$`;
+const NAME = new RegExp(NAME_PATTERN);
 
 /** Whether `name` may name a topic or a group. `.` and `..` may not: URLs fold them away. */
-export const isName = (name: string): boolean =>
-  /^[A-Za-z0-9._-]{1,120}$/.test(name) && name !== "." && name !== "..";
-
-const NAME_PATTERN = "^[A-Za-z0-9._-]{1,120}$";
+export const isName = (name: string): boolean => NAME.test(name) && name !== "." && name !== "..";
 
 /** A name in the path. Elysia decodes it, and broken encoding leaves characters that no name has. */
 export const nameInPath = (description: string, example: string): v.GenericSchema<string, string> =>
-  required(v.pipe(v.string(), v.check(isName, NAME_MESSAGE)), description, {
+  required(v.pipe(v.string(), v.check(isName, NAME_RULE)), description, {
     schema: { type: "string", pattern: NAME_PATTERN },
     example,
   });
 
 /** A name in the query. */
 export const nameInQuery = (description: string): Parameter<string | undefined> =>
-  optional(v.pipe(decoded(NAME_MESSAGE), v.check(isName, NAME_MESSAGE)), description, {
+  optional(v.pipe(decoded(NAME_RULE), v.check(isName, NAME_RULE)), description, {
     schema: { type: "string", pattern: NAME_PATTERN },
   });
 
 /** A name in a JSON body. */
 export const nameInBody = (description: string) =>
   v.pipe(
-    v.string(NAME_MESSAGE),
-    v.regex(/^[A-Za-z0-9._-]{1,120}$/, NAME_MESSAGE),
-    v.check(isName, NAME_MESSAGE),
+    v.string(NAME_RULE),
+    v.regex(NAME, NAME_RULE),
+    v.check(isName, NAME_RULE),
     v.description(description),
   );
 

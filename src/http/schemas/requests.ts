@@ -7,6 +7,7 @@ import {
   flag,
   integer,
   integerInBody,
+  isName,
   nameInBody,
   nameInPath,
   nameInQuery,
@@ -144,7 +145,7 @@ export const DeleteBeforeBody = v.object({
 export const RetentionBody = v.object({
   topic: v.pipe(
     v.string("must be a name or *"),
-    v.regex(/^(\*|[A-Za-z0-9._-]{1,120})$/, "must be a name or *"),
+    v.check((name) => name === "*" || isName(name), "must be a name or *"),
     v.description("Name of the topic, or `*` for all, present and future."),
   ),
   partition: v.optional(integerInBody(0, SAFE_MAX, "One partition only. Left out: all of them.")),

@@ -1,0 +1,160 @@
+// When the world goes wrong, and how: power, process, disk, clock. One stream of numbers decides, apart from all others.
+
+import { FatalError } from "../../src/lib/fatal.ts";
+import type { Prng } from "../../src/lib/prng.ts";
+import { SimCrash } from "../support/sim-disk.ts";
+import type { FaultPlan } from "./plan.ts";
+import { claim, Violation } from "./shadow.ts";
+import type { World } from "./world.ts";
+
+const YEAR_MS = 365 * 24 * 3600 * 1000;
+
+/** All faults of a world. */
+export class Faults {
+  readonly #world: World;
+  readonly #prng: Prng;
+  readonly #kinds: string[];
+  /** Bytes taken away from the disk, to be given back. */
+  #takenBytes = 0;
+  #fullUntilStep = 0;
+  #stalledUntilStep = 0;
+  hasFailedSync = false;
+  hasRot = false;
+
+  constructor(world: World, prng: Prng) {
+    this.#world = world;
+    this.#prng = prng;
+    this.#kinds = Object.entries(world.plan.faults).flatMap(([kind, exists]) =>
+      exists ? [kind] : [],
+    );
+  }
+
+  /** Does something bad, now and then, and ends what has lasted long enough. */
+  maybe(): void {
+    const { step } = this.#world.trace;
+    if (step >= this.#stalledUntilStep) this.#world.disk.isStalled = false;
+    if (step >= this.#fullUntilStep) this.#giveBack();
+    if (this.#kinds.length === 0 || !this.#prng.chance(1 / this.#world.plan.faultSteps)) return;
+    const kind = this.#kinds[this.#prng.below(this.#kinds.length)];
+    this.#world.trace.event("fault", kind);
+    switch (kind as keyof FaultPlan) {
+      case "power":
+        this.#world.powerFails("anywhere");
+        return;
+      case "primitive":
+        this.#world.disk.crashAfterPrimitives(1 + this.#prng.below(40));
+        return;
+      case "kill":
+        this.#world.processDies("anywhere");
+        // The machine may follow soon after, in the middle of the next start.
+        if (this.#prng.chance(0.5)) this.#world.disk.crashAfterPrimitives(1 + this.#prng.below(15));
+        return;
+      case "stop":
+        this.#world.stops();
+        return;
+      case "stall":
+        this.#stalledUntilStep = step + 1 + this.#prng.below(150);
+        this.#world.disk.isStalled = true;
+        return;
+      case "full":
+        this.#takeAway();
+        return;
+      case "clock":
+        this.#world.wallSkewMs += (this.#prng.below(2001) - 1000) * (YEAR_MS / 1000);
+        return;
+      case "sync":
+        this.hasFailedSync = true;
+        this.#world.disk.failNextSync();
+        return;
+      case "rot":
+        this.#rot();
+        return;
+    }
+  }
+
+  /** Whether a node may stop for this reason here. */
+  explains(error: FatalError): boolean {
+    if (this.hasRot) return error.reason === "log_corrupt" || error.reason === "data_unusable";
+    return this.hasFailedSync && error.reason === "sync_failed";
+  }
+
+  /** The disk is another one now, with no failure waiting in it. */
+  onReopened(): void {
+    this.hasFailedSync = false;
+    this.#stalledUntilStep = 0;
+  }
+
+  /** Ends everything that is wrong. */
+  heal(): void {
+    this.#world.disk.isStalled = false;
+    this.#world.disk.crashAfterPrimitives(Number.POSITIVE_INFINITY);
+    this.#giveBack();
+    if (this.hasFailedSync) this.#world.powerFails("to heal");
+  }
+
+  #takeAway(): void {
+    const { disk, plan, trace } = this.#world;
+    if (this.#takenBytes > 0) return;
+    const left = this.#prng.below(3 * plan.limits.segmentBytes);
+    this.#takenBytes = Math.max(0, disk.files.freeBytesLimit - left);
+    disk.files.freeBytesLimit -= this.#takenBytes;
+    this.#fullUntilStep = trace.step + 20 + this.#prng.below(300);
+    this.#world.mayBeFull = true;
+  }
+
+  #giveBack(): void {
+    if (this.#takenBytes === 0) return;
+    this.#world.trace.event("room");
+    this.#world.disk.files.freeBytesLimit += this.#takenBytes;
+    this.#takenBytes = 0;
+  }
+
+  /**
+   * Rots one synced sector of what the node depends on. Only where another sector says that it was durable: the last
+   * write and its frame in one sector cannot be told from a torn tail (RULINGS M4).
+   */
+  #rot(): void {
+    const { node, disk } = this.#world;
+    if (this.hasRot || node?.isSettled !== true) return;
+    const { log } = node.replica;
+    if (!log.isIdle || log.needsIdleFrame || !node.replica.isIdle || disk.pending > 0) return;
+    const { sectorBytes } = disk.files;
+    const names = disk.files.list().filter((name) => /\.(log|delta|base|index)$/.test(name));
+    const name = names.sort()[this.#prng.below(names.length)] ?? "";
+    const segment = log.segments.all().find(({ sequence }) => name.startsWith(fileStart(sequence)));
+    const size = disk.files.size(name) ?? 0;
+    const end = !name.endsWith(".log")
+      ? size
+      : segment === undefined
+        ? 0
+        : segment === log.segments.active
+          ? Math.floor((segment.position - 48) / sectorBytes) * sectorBytes
+          : segment.position;
+    if (end < 1) return;
+    const position = this.#prng.below(end);
+    if (!disk.files.file(name).isSynced(position)) return;
+    this.#world.trace.event("rot", `${name} at ${position}`);
+    disk.corruptSyncedSector(name, position);
+    this.hasRot = true;
+  }
+
+  /** A node that found damage must not start again. */
+  refuseForGood(): void {
+    const world = this.#world;
+    world.isOver = true;
+    world.processDies("damage was found");
+    try {
+      world.start();
+    } catch (error) {
+      if (error instanceof SimCrash) return;
+      const isRefusal =
+        error instanceof FatalError &&
+        (error.reason === "log_corrupt" || error.reason === "data_unusable");
+      claim(isRefusal, `A start on a damaged log ended with ${error}`);
+      return;
+    }
+    throw new Violation("A node that found damage starts again as if nothing had happened");
+  }
+}
+
+const fileStart = (sequence: number): string => `${String(sequence).padStart(12, "0")}.`;

@@ -1,0 +1,75 @@
+// One life of the node under test: the production `Replica` and `NodeBroker` over a simulated disk and clock.
+
+import { silentLogger } from "../../src/lib/logger.ts";
+import type { Prng } from "../../src/lib/prng.ts";
+import type { Refusal } from "../../src/model/errors.ts";
+import { type Clock, NodeBroker, Replica } from "../../src/replica/mod.ts";
+import type { SimDisk } from "../support/sim-disk.ts";
+import type { Produced } from "./outcomes.ts";
+import type { Plan } from "./plan.ts";
+
+/** What a life is born with. */
+export interface NodeOptions {
+  readonly life: number;
+  readonly plan: Plan;
+  readonly disk: SimDisk;
+  readonly clock: Clock;
+  readonly prng: Prng;
+  readonly onProduced: (life: number, waiter: number, outcome: Produced) => void;
+  readonly onRefused: (life: number, waiter: number, refusal: Refusal) => void;
+}
+
+/** A node from its start to its end. */
+export class Node {
+  readonly life: number;
+  readonly disk: SimDisk;
+  readonly replica: Replica;
+  readonly broker: NodeBroker;
+  readonly settings: Plan["settings"][number];
+  isTurnRequested = false;
+  /** Whether what it recovered was looked at and taken over. */
+  isSettled = false;
+  /** Acts whose answer is outstanding. */
+  inFlight = 0;
+
+  /** Recovers. Throws what the replica and the disk throw. */
+  constructor(options: NodeOptions) {
+    const { life, plan, disk, prng, onProduced, onRefused } = options;
+    this.life = life;
+    this.disk = disk;
+    this.settings = plan.settings[life % plan.settings.length] as Plan["settings"][number];
+    this.replica = new Replica({
+      nodeId: "node1",
+      disk,
+      clock: options.clock,
+      sink: {
+        produced: (waiter, firstOffset, count, partition, raftIndex, synced, duplicate) =>
+          onProduced(life, waiter, {
+            firstOffset,
+            count,
+            partition,
+            raftIndex,
+            synced,
+            duplicate,
+          }),
+        refused: (waiter, refusal) => onRefused(life, waiter, refusal),
+      },
+      requestTurn: () => {
+        this.isTurnRequested = true;
+      },
+      logger: silentLogger,
+      limits: plan.limits,
+      settings: this.settings,
+      randomId: () =>
+        Array.from({ length: 4 }, () => prng.u32().toString(16).padStart(8, "0")).join(""),
+      randomSalt: () => prng.u32(),
+    });
+    this.broker = new NodeBroker(this.replica, { topicsMax: 100, partitionsMax: 1000 });
+  }
+
+  /** Takes the turn that was asked for. */
+  turn(): void {
+    this.isTurnRequested = false;
+    this.replica.turn();
+  }
+}

@@ -75,6 +75,11 @@ export class NodeFiles implements Files {
     );
   }
 
+  map(name: string): Uint8Array | undefined {
+    if ((this.size(name) ?? 0) === 0) return undefined;
+    return attempt(`map ${name}`, () => Bun.mmap(this.#path(name), { shared: true }));
+  }
+
   create(name: string): void {
     attempt(`create ${name}`, () => closeSync(openSync(this.#path(name), "wx", FILE_MODE)));
   }

@@ -29,6 +29,11 @@ export interface Files {
   size(name: string): number | undefined;
   /** Reads up to `into.length` bytes from `position`; returns how many there were (short only at the end of the file). */
   read(name: string, position: number, into: Uint8Array): number;
+  /**
+   * The whole of a file that never changes again, as memory that the kernel may give back; undefined when there is no such
+   * file or it is empty. The file may be unlinked meanwhile, never truncated: that would be a signal nobody can catch.
+   */
+  map(name: string): Uint8Array | undefined;
   /** Makes an empty file, mode 0600. Throws `exists` when the name is taken: opening never creates over data. */
   create(name: string): void;
   /** Writes all of `bytes` at `position` of an existing file, growing it if need be. Not durable until `sync`. */

@@ -133,7 +133,7 @@ export function recover(files: Files, options: RecoveryOptions): RecoveredLog {
       chain = delta.chain;
     }
     const indexBytes = segment.isDerived
-      ? readWhole(files, fileName(segment.sequence, "index"))
+      ? files.map(fileName(segment.sequence, "index"))
       : undefined;
     const indexFile = indexBytes && IndexFile.open(indexBytes, segment.sequence, meta.clusterId);
     if (indexFile !== undefined) {

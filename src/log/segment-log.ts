@@ -22,7 +22,6 @@ import {
   type HardState,
   MANIFEST_FILE,
   type Manifest,
-  readWhole,
   STATE_FILE,
   stateSlotPosition,
 } from "./metadata.ts";
@@ -455,7 +454,7 @@ export class SegmentLog {
       );
       assert(isKnown || segments.at(-1)?.sequence === sequence, "Segments are sealed in order");
       this.#switchManifest({ ...this.#manifest, segments }, () => {
-        const bytes = readWhole(this.#disk.files, fileName(sequence, "index"));
+        const bytes = this.#disk.files.map(fileName(sequence, "index"));
         const index = bytes && IndexFile.open(bytes, sequence, this.#clusterId);
         if (index !== undefined) segment.index = index;
         this.#underived.shift();

@@ -56,6 +56,18 @@ export function diskSuite(
     };
 
     describe("files", () => {
+      test("map() shows a whole file, also when it is unlinked, and nothing where there is none", () => {
+        disk.files.create("a");
+        expect(disk.files.map("a")).toBeUndefined();
+        disk.files.write("a", 0, bytesOf("mapped"));
+
+        const mapped = disk.files.map("a");
+        disk.files.remove("a");
+
+        expect(mapped).toEqual(bytesOf("mapped"));
+        expect(disk.files.map("a")).toBeUndefined();
+      });
+
       test("create() makes an empty file and refuses a name that is taken", () => {
         disk.files.create("a");
         disk.files.write("a", 0, bytesOf("kept"));

@@ -82,6 +82,14 @@ export class SimDirectory implements Files {
     return this.file(name).read(position, into, into.length);
   }
 
+  map(name: string): Uint8Array | undefined {
+    const size = this.size(name) ?? 0;
+    if (size === 0) return undefined;
+    const bytes = new Uint8Array(size);
+    this.read(name, 0, bytes);
+    return bytes;
+  }
+
   create(name: string): void {
     checkName(name);
     if (this.#names.has(name)) throw new FileError("exists", `Cannot create ${name}: it is there`);

@@ -23,7 +23,7 @@ const commit = typeof AYDER_COMMIT === "string" ? AYDER_COMMIT : "source";
 const TICK_MS = 50;
 const RETENTION_MS = 1000;
 /** Milliseconds in which writes that were taken may reach the disk when the node stops, and between two looks at them. */
-const STOP_DRAIN_MS = 10_000;
+const STOP_DRAIN_MS = 5000;
 const STOP_POLL_MS = 5;
 /** Room that the state's own files may need besides segments (RULINGS M15). */
 const RESERVE_EXTRA_BYTES = 64 << 20;
@@ -144,7 +144,7 @@ async function start(
     {
       version,
       http: http.probe,
-      topics: () => probe.topics(),
+      topics: () => trafficOf(probe, http),
       groups: () => probe.groups(),
       log: () => probe.log(),
       raft: () => probe.raft(),
@@ -180,6 +180,14 @@ async function start(
     process.on(signal, () => {
       stop(signal).catch((error: unknown) => die(logger, error));
     });
+  }
+}
+
+/** What went in and out of each topic. */
+function* trafficOf(probe: ReplicaProbe, http: HttpServer) {
+  for (const { id, name } of probe.topics()) {
+    const { recordsIn, bytesIn, recordsOut, bytesOut } = http.probe.traffic(id);
+    yield { topic: name, recordsIn, bytesIn, recordsOut, bytesOut };
   }
 }
 

@@ -7,4 +7,4 @@ export { GroupTable } from "./groups.ts";
 export { KeyWindow } from "./key-window.ts";
 export { choosePartition, isName, PARTITIONS_MAX } from "./names.ts";
 export { effectiveRule, type RetentionRule } from "./retention.ts";
-export { BrokerState, type Topic } from "./state.ts";
+export { BrokerState, type Topic, type WriteMode } from "./state.ts";

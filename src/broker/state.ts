@@ -12,13 +12,18 @@ import { GroupTable } from "./groups.ts";
 import { KeyWindow } from "./key-window.ts";
 import { effectiveRule, NO_RULE, type RetentionRule } from "./retention.ts";
 
+/** How records of a topic are kept; the position is the number in the log. */
+const WRITE_MODES = ["sealed", "rocket"] as const;
+
+/** `sealed` goes to the log; `rocket` stays in memory. */
+export type WriteMode = (typeof WRITE_MODES)[number];
+
 /** A topic and its partitions; the arrays have one element per partition. */
 export interface Topic {
   readonly id: number;
   readonly name: string;
   readonly partitions: number;
-  /** 0 sealed. */
-  readonly mode: number;
+  readonly mode: WriteMode;
   readonly createdMs: number;
   readonly startOffset: Float64Array;
   readonly nextOffset: Float64Array;
@@ -29,11 +34,6 @@ export interface Topic {
   readonly reservedOffset: Float64Array;
   rule: RetentionRule;
   readonly partitionRules: Map<number, RetentionRule>;
-  /** Counters for metrics: what this process appended. */
-  recordsIn: number;
-  bytesIn: number;
-  recordsOut: number;
-  bytesOut: number;
   /** Where the leader's round robin stands. */
   rotation: number;
   /** The leader has a deletion of this topic in its log. */
@@ -44,7 +44,7 @@ const newTopic = (command: Extract<ControlCommand, { kind: "topicCreated" }>): T
   id: command.topicId,
   name: command.name,
   partitions: command.partitions,
-  mode: command.mode,
+  mode: WRITE_MODES[command.mode] ?? "sealed",
   createdMs: command.createdMs,
   startOffset: new Float64Array(command.partitions),
   nextOffset: new Float64Array(command.partitions),
@@ -53,10 +53,6 @@ const newTopic = (command: Extract<ControlCommand, { kind: "topicCreated" }>): T
   reservedOffset: new Float64Array(command.partitions),
   rule: NO_RULE,
   partitionRules: new Map(),
-  recordsIn: 0,
-  bytesIn: 0,
-  recordsOut: 0,
-  bytesOut: 0,
   rotation: 0,
   isBeingDeleted: false,
 });
@@ -140,8 +136,6 @@ export class BrokerState {
     topic.bytesTotal[partition] = (topic.bytesTotal[partition] ?? 0) + bytes;
     if ((topic.reservedOffset[partition] ?? 0) < baseOffset + count)
       topic.reservedOffset[partition] = baseOffset + count;
-    topic.recordsIn += count;
-    topic.bytesIn += bytes;
     return topic;
   }
 

@@ -1,6 +1,6 @@
 // The replica as the HTTP room asks for it: writes to their ways in, reads from applied state. Holds no state of its own.
 
-import type { Topic } from "../broker/mod.ts";
+import type { Topic, WriteMode } from "../broker/mod.ts";
 import { encodeText } from "../lib/bytes.ts";
 import { fail, type Result, succeed } from "../lib/result.ts";
 import { partitionKey, type RecordSlice } from "../log/mod.ts";
@@ -10,8 +10,6 @@ import type { ProduceRequest } from "./ports.ts";
 import { Producer } from "./produce.ts";
 import type { Replica } from "./replica.ts";
 import { RetentionPass } from "./retention-pass.ts";
-
-const MODES = ["sealed", "rocket"] as const;
 
 /** What `read` found; the bytes are valid until the caller gives up its turn. */
 interface Found {
@@ -52,15 +50,12 @@ export class NodeBroker {
     };
   }
 
-  topic(
-    name: string,
-  ): { id: number; name: string; partitions: number; mode: "sealed" | "rocket" } | undefined {
-    const topic = this.replica.state.byName(name);
-    return topic && viewOf(topic);
+  topic(name: string): Topic | undefined {
+    return this.replica.state.byName(name);
   }
 
-  *topics(): Iterable<{ id: number; name: string; partitions: number; mode: "sealed" | "rocket" }> {
-    for (const topic of this.replica.state.topics()) yield viewOf(topic);
+  topics(): Iterable<Topic> {
+    return this.replica.state.topics();
   }
 
   partition(
@@ -96,7 +91,7 @@ export class NodeBroker {
   }
 
   createTopic(
-    request: Parameters<Controls["createTopic"]>[0] & { readonly mode: "sealed" | "rocket" },
+    request: Parameters<Controls["createTopic"]>[0] & { readonly mode: WriteMode },
   ): ReturnType<Controls["createTopic"]> {
     if (request.mode !== "sealed") {
       return Promise.resolve(
@@ -186,12 +181,3 @@ export class NodeBroker {
     this.replica.wantTurn();
   }
 }
-
-const viewOf = (
-  topic: Topic,
-): { id: number; name: string; partitions: number; mode: "sealed" | "rocket" } => ({
-  id: topic.id,
-  name: topic.name,
-  partitions: topic.partitions,
-  mode: MODES[topic.mode] ?? "sealed",
-});

@@ -70,6 +70,7 @@ export class Replica {
   #isReady = false;
   #isStopping = false;
   #isDetached = false;
+  #wasFull = false;
   #isTurnRequested = false;
   #lastWriteMs = 0;
   /** Requests that the batcher had when the loop last passed, and when waiting for more ends. */
@@ -111,10 +112,6 @@ export class Replica {
       if (partition < 0) this.onTopicChange(topic.id);
       else this.wishes.grant(partitionKey(topic.id, partition), topic.nextOffset[partition] ?? 0);
     };
-    for (const topic of this.state.topics()) {
-      topic.recordsIn = 0;
-      topic.bytesIn = 0;
-    }
     this.replayedEntries = recovered.replayedEntries;
     this.log = new SegmentLog({
       disk,
@@ -213,10 +210,21 @@ export class Replica {
       this.#lastRoomMs = now;
       this.log.askRoom();
     }
+    this.#sayRoom();
     this.log.maintain(this.appliedIndex);
     if (this.batcher.isEmpty && this.log.needsIdleFrame && now - this.#lastWriteMs >= IDLE_FRAME_MS)
       this.log.appendIdleFrame();
     this.turn();
+  }
+
+  /** One line when records are refused for want of room, and one when they are taken again. */
+  #sayRoom(): void {
+    const { isFull, counts } = this.log;
+    if (isFull === this.#wasFull) return;
+    this.#wasFull = isFull;
+    const fields = { free_bytes: counts.freeBytes };
+    if (isFull) this.#logger.warn("disk_full", fields);
+    else this.#logger.info("disk_has_room", fields);
   }
 
   /** Takes no more work. What is under way is finished by further turns; `isIdle` says when it is. */

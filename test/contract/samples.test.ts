@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { startNode } from "../support/node-process.ts";
 import { temporaryDirectory } from "../support/real-disk.ts";
 
-const DOCUMENTS = ["README.md", "docs/start.md"];
+const DOCUMENTS = ["README.md", "docs/start.md", "docs/reference/http.md"];
 /** Fields whose values depend on the moment; they must be there. */
 const VOLATILE = new Set([
   "timestamp_ms",
@@ -62,7 +62,7 @@ describe("documents", () => {
       const script = parts
         .join("\n")
         .replaceAll("localhost:1109", new URL(node.url).host)
-        .replaceAll("curl ", "curl -sS ");
+        .replaceAll("curl ", "curl -sS -w '\\n' ");
       const shell = Bun.spawn(["bash", "-c", script], {
         stdout: "pipe",
         stderr: "pipe",
@@ -77,6 +77,7 @@ describe("documents", () => {
         const got = (outputs[i] ?? "")
           .trim()
           .split("\n")
+          .filter((line) => line !== "")
           .map((line) => JSON.parse(line));
         expect({ shown, replies: got.map(steady) }).toEqual({
           shown,

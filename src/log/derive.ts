@@ -12,6 +12,7 @@ import {
   compareItems,
   copyItem,
   isWindowItem,
+  replaces,
   StateFileReader,
   StateFileWriter,
 } from "./state-file.ts";
@@ -79,6 +80,7 @@ class DeltaBuilder {
   readonly #keyed = new Map<string, Uint8Array>();
   readonly #window = new ByteWriter(1 << 16);
   readonly #cursor = new CommandCursor();
+  readonly #earlier = new CommandCursor();
   readonly #scratch = new ByteWriter();
   #topicIdMax = 0;
 
@@ -89,8 +91,19 @@ class DeltaBuilder {
       if (cursor.kind === COMMAND.topicCreated)
         this.#topicIdMax = Math.max(this.#topicIdMax, cursor.topicId);
       if (isWindowItem(cursor.kind)) this.#window.raw(bytes.subarray(cursor.start, cursor.bodyEnd));
-      else this.#keyed.set(keyText(cursor), copyItem(cursor));
+      else this.#keep(cursor);
     }
+  }
+
+  #keep(item: CommandCursor): void {
+    const key = keyText(item);
+    const known = this.#keyed.get(key);
+    if (known !== undefined) {
+      const earlier = this.#earlier.reset(known, viewOf(known), 0, known.length);
+      earlier.next();
+      if (!replaces(item, earlier)) return;
+    }
+    this.#keyed.set(key, copyItem(item));
   }
 
   addProgress(key: number, nextOffset: number, bytesAdded: number): void {
@@ -184,7 +197,9 @@ function mergeKeyed(sources: readonly StateFileReader[], writer: StateFileWriter
     for (const source of open) if (compareItems(source.item, least.item) < 0) least = source;
     // Sources are oldest first, so the last of the equal ones is the newest.
     const equal = open.filter((source) => compareItems(source.item, least.item) === 0);
-    const newest = (equal.at(-1) as StateFileReader).item;
+    const newest = equal
+      .map((source) => source.item)
+      .reduce((earlier, later) => (replaces(later, earlier) ? later : earlier));
     const command = newest.control();
     if (command?.kind === "settings") {
       settings.ttlMs = command.idempotencyTtlMs;

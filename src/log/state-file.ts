@@ -219,6 +219,13 @@ export function compareItems(left: CommandCursor, right: CommandCursor): number 
   return Buffer.compare(leftGroup, rightGroup);
 }
 
+/** Whether `later` in the log takes the place of `earlier`, another state of the same thing: floors and groups never go back. */
+export function replaces(later: CommandCursor, earlier: CommandCursor): boolean {
+  const isForward = later.kind === COMMAND.groupCommitted || later.kind === COMMAND.floorRaised;
+  // Both carry how far they have got at the same place.
+  return !isForward || later.committedOffset > earlier.committedOffset;
+}
+
 /** Whether a command belongs to the window: kept in log order, not by key. */
 export const isWindowItem = (kind: number): boolean => kind === COMMAND.remembered;
 

@@ -33,7 +33,6 @@ test(`${WRITES} keyed writes at once are all stored, and all known again after a
   expect(second.filter((reply) => !reply.isDuplicate)).toEqual([]);
   expect(second.map((reply) => reply.offset)).toEqual(first.map((reply) => reply.offset));
   expect(records).toHaveLength(WRITES);
-  for (const [i, reply] of first.entries())
-    expect(records[reply.offset]?.value).toBe(`value ${i}`);
+  for (const [i, reply] of first.entries()) expect(records[reply.offset]?.value).toBe(`value ${i}`);
   clean();
 });

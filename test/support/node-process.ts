@@ -1,7 +1,7 @@
 // The running node as a process: the compiled binary where there is one, else the sources, on a free port.
 // `AYDER_BINARY` names another file to test.
 
-import { existsSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 
 const ROOT = join(import.meta.dir, "../..");
@@ -218,4 +218,11 @@ function parseLine(text: string): LogLine {
   } catch {
     return { text };
   }
+}
+
+/** Seconds of processor time that a process has used. */
+export function cpuSeconds(pid: number): number {
+  // Behind the name in brackets; user and system time are the 14th and 15th field, in hundredths.
+  const fields = readFileSync(`/proc/${pid}/stat`, "utf8").split(") ")[1]?.split(" ") ?? [];
+  return (Number(fields[11]) + Number(fields[12])) / 100;
 }

@@ -1,0 +1,53 @@
+// Small file systems of their own, for disks that are full or read-only. Root may mount; without it there is none.
+
+import { mkdirSync, rmSync } from "node:fs";
+import { join } from "node:path";
+import { temporaryDirectory } from "./real-disk.ts";
+
+/** A kind of file system. */
+export type FileSystem = "tmpfs" | "ext4";
+
+/** A file system that is mounted. */
+export interface Mount extends Disposable {
+  readonly path: string;
+  /** Makes it read-only. */
+  readonly freeze: () => void;
+}
+
+const run = (...command: string[]): boolean => Bun.spawnSync(command).exitCode === 0;
+
+/** Mounts an empty file system of so many MiB; undefined where that is not allowed. */
+export function mount(kind: FileSystem, mebibytes: number): Mount | undefined {
+  const { path: root, clean } = temporaryDirectory();
+  const path = join(root, "mount");
+  mkdirSync(path);
+  const image = join(root, "image");
+  const isMounted =
+    kind === "tmpfs"
+      ? run("mount", "-t", "tmpfs", "-o", `size=${mebibytes}m`, "tmpfs", path)
+      : run("fallocate", "-l", `${mebibytes}M`, image) &&
+        run("mkfs.ext4", "-q", "-m", "0", image) &&
+        run("mount", "-o", "loop", image, path);
+  if (!isMounted) {
+    clean();
+    return undefined;
+  }
+  return {
+    path,
+    freeze: () => {
+      if (!run("mount", "-o", "remount,ro", path)) throw new Error(`Cannot remount ${path}`);
+    },
+    [Symbol.dispose]: () => {
+      // A process that has just been killed may hold it for a moment; a lazy unmount waits for nobody.
+      if (!run("umount", path)) run("umount", "-l", path);
+      rmSync(root, { recursive: true, force: true });
+    },
+  };
+}
+
+/** Whether such file systems can be mounted here. */
+export function canMount(kind: FileSystem): boolean {
+  if (process.getuid?.() !== 0) return false;
+  using probe = mount(kind, 32);
+  return probe !== undefined;
+}

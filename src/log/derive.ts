@@ -40,7 +40,7 @@ export interface MergeJob {
   readonly deltaSequences: readonly number[];
 }
 
-const damaged = (message: string): Error => new FileError("io", message);
+const damaged = (message: string): Error => new FileError("damaged", message);
 
 /** Runs a `derive_segment` job. Throws `FileError` when the segment is not what it was. */
 export function deriveSegment(files: Files, job: DeriveJob): void {

@@ -3,8 +3,15 @@
 
 import type { DiskJob, JobResult } from "./jobs.ts";
 
-/** Why a file primitive failed, in words that every adapter shares. */
-export type FileErrorKind = "not_found" | "exists" | "no_space" | "read_only" | "denied" | "io";
+/** Why a file primitive failed, in words that every adapter shares; `damaged` is what a job says of a file it has read. */
+export type FileErrorKind =
+  | "not_found"
+  | "exists"
+  | "no_space"
+  | "read_only"
+  | "denied"
+  | "io"
+  | "damaged";
 
 /** What a file primitive throws. */
 export class FileError extends Error {

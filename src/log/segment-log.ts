@@ -444,7 +444,7 @@ export class SegmentLog {
         this.#freeBytes = 0;
         return undefined;
       }
-      if (error !== undefined) return this.#damaged(error.message);
+      if (error !== undefined) return this.#jobFailed(error);
       segment.isDerived = true;
       segment.deltaBytes = this.#disk.files.size(fileName(sequence, "delta")) ?? 0;
       const isKnown = this.#manifest.segments.some((known) => known.sequence === sequence);
@@ -493,8 +493,8 @@ export class SegmentLog {
         this.#freeBytes = 0;
         return undefined;
       }
-      if (error !== undefined || result?.base === undefined)
-        return this.#damaged(error?.message ?? "a merge gave no base");
+      if (error !== undefined) return this.#jobFailed(error);
+      assert(result?.base !== undefined, "A merge gives a base");
       const base = { sequence, lastIndex: result.base.lastIndex, bytes: result.base.bytes };
       this.#switchManifest({ ...this.#manifest, base }, () => {
         this.#isMerging = false;
@@ -523,6 +523,14 @@ export class SegmentLog {
         });
       then();
       return undefined;
+    });
+  }
+
+  /** A disk that fails is no damage to the log: only what was read and is not what it was stops the node for good. */
+  #jobFailed(error: FileError): undefined {
+    if (error.kind === "damaged") return this.#damaged(error.message);
+    throw new FatalError("sync_failed", `Cannot work on the log's files: ${error.message}`, {
+      cause: error,
     });
   }
 

@@ -5,6 +5,7 @@ import { BrokerState } from "../../../src/broker/mod.ts";
 import { encodeText } from "../../../src/lib/bytes.ts";
 import { Prng } from "../../../src/lib/prng.ts";
 import { deriveSegment, mergeBase } from "../../../src/log/derive.ts";
+import { FileError } from "../../../src/log/disk.ts";
 import { fileName } from "../../../src/log/format.ts";
 import { StateFileReader } from "../../../src/log/state-file.ts";
 import { putCommand, putGroupCommitted } from "../../../src/model/command-codec.ts";
@@ -120,4 +121,30 @@ test("a floor that a late command would lower stays, with its bytes", () => {
     expect(state.byId(1)?.startOffset[0]).toBe(9);
     expect(state.byId(1)?.bytesBelow[0]).toBe(90);
   }
+});
+
+test("a segment that is not what it was gives damage, another failure of the disk does not", () => {
+  const { files } = derived([CREATED]);
+  const job = {
+    kind: "derive_segment",
+    sequence: 1,
+    salt: 1001,
+    clusterId: CLUSTER_ID,
+    validBytes: files.size(fileName(1, "log")) ?? 0,
+    chain: new SegmentBuilder(1).chain,
+    lastIndex: 1,
+  } as const;
+  const kindOf = (lastIndex: number): string => {
+    try {
+      deriveSegment(files, { ...job, lastIndex });
+      return "none";
+    } catch (error) {
+      return error instanceof FileError ? error.kind : "other";
+    }
+  };
+
+  expect(kindOf(2)).toBe("damaged");
+  files.failNextSync();
+  expect(kindOf(1)).toBe("io");
+  expect(kindOf(1)).toBe("none");
 });

@@ -167,6 +167,7 @@ export function recover(files: Files, options: RecoveryOptions): RecoveredLog {
   let syncedIndex = Math.max(hardState.commitIndex, previous.index);
   const live: LiveSegment[] = [];
   const behindFault: SegmentHeader[] = [];
+  const unneeded: string[] = [];
   let spare: SegmentHeader | undefined;
   let fault: { readonly segment: LiveSegment; readonly text: string } | undefined;
   for (const header of open) {
@@ -188,8 +189,9 @@ export function recover(files: Files, options: RecoveryOptions): RecoveredLog {
     const result = scanSegment(files, name, scan, replayInto(index));
     syncedIndex = Math.max(syncedIndex, result.syncedIndex);
     if (result.position === SEGMENT_DATA_START && result.fault === undefined && live.length > 0) {
-      // Prepared, and never written. Only one is ever made ahead; a second is a leftover.
+      // Prepared, and never written. A second one was the spare of a roll whose write is lost.
       if (spare === undefined) spare = header;
+      else unneeded.push(name);
       continue;
     }
     if (spare !== undefined)
@@ -229,10 +231,19 @@ export function recover(files: Files, options: RecoveryOptions): RecoveredLog {
     );
   }
 
+  // The newest slot is gone and the older one is behind the log: what was promised since is unknown (RULINGS M7).
+  if (chain.term > hardState.term)
+    throw unusable(
+      `Cannot trust ${STATE_FILE}: the log ends in term ${chain.term}, and the newest readable slot says ${hardState.term}`,
+    );
+
   let nextSequence = Math.max(
     manifest.nextSequence,
     ...files.list().map((name) => (parseFileName(name)?.sequence ?? 0) + 1),
   );
+  // Left where it is, an empty segment would stand before the ones that are made from here on, like a hole in the log.
+  for (const name of unneeded) files.remove(name);
+  if (unneeded.length > 0) files.syncDirectory();
   if (fault !== undefined) {
     // A torn tail: nobody was promised it. The file ends here for good, and writing goes on in another (RULINGS M5).
     const torn = live.pop() as LiveSegment;

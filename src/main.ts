@@ -1,7 +1,7 @@
 // Wires the rooms into a node, and is the only file that knows them all. Start-up is a list, shutdown the same list
 // backwards; whatever cannot be survived ends here, with one log line and a named exit status.
 
-import { mkdirSync, readFileSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import { parseCommand, runCommand } from "./cli/mod.ts";
 import { type Config, limits, loadConfig } from "./config/mod.ts";
 import { HttpServer } from "./http/mod.ts";
@@ -98,7 +98,6 @@ async function start(
   logger.info("starting", { version, commit, data: config.dataDir, pid: process.pid });
   for (const { level, event, fields } of notices) logger[level](event, fields);
 
-  mkdirSync(config.dataDir, { recursive: true, mode: 0o700 });
   const lock = lockDirectory(config.dataDir);
   if (lock.guard !== "flock") logger.warn("weak_lock", { guard: lock.guard });
   const { disk, reason } = await openDisk(

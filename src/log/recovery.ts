@@ -98,6 +98,10 @@ const unusable = (message: string): FatalError => new FatalError("data_unusable"
 
 /** Brings the data directory to a state from which the node can go on. Throws `FatalError`, `FileError`. */
 export function recover(files: Files, options: RecoveryOptions): RecoveredLog {
+  // A process may have died between an act and its sync while the machine went on: what is seen here must be durable
+  // before anything is removed, answered or written that takes it to be.
+  files.syncDirectory();
+  if (files.size(STATE_FILE) !== undefined) files.sync(STATE_FILE);
   const { meta, hardState, stateCounter } = readIdentity(files, options);
   let manifest = readManifest(files);
   removeLeftovers(files, manifest);
@@ -172,6 +176,7 @@ export function recover(files: Files, options: RecoveryOptions): RecoveredLog {
   let fault: { readonly segment: LiveSegment; readonly text: string } | undefined;
   for (const header of open) {
     const name = fileName(header.sequence, "log");
+    files.sync(name);
     const size = files.size(name) ?? 0;
     const index = new GrowingIndex();
     const scan = {

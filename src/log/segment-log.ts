@@ -148,7 +148,7 @@ export class SegmentLog {
     this.segments.add(recovered.active);
     this.#underived = recovered.sealed.filter((segment) => !segment.isDerived);
     this.#file = disk.open(fileName(recovered.active.sequence, "log"));
-    // What recovery verified is on the disk; whether it is durable is another matter, and the first sync settles it.
+    // What recovery took in, it synced.
     this.#syncedIndex = recovered.active.chain.index;
     this.#framedIndex = 0;
     this.tail = new TailBuffer(disk, limits.slabBytes, limits.tailBytes);

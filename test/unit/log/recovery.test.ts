@@ -6,7 +6,7 @@ import { Prng } from "../../../src/lib/prng.ts";
 import { deriveSegment } from "../../../src/log/derive.ts";
 import { encodeSegmentHeader, fileName, SEGMENT_DATA_START } from "../../../src/log/format.ts";
 import { replaceFile } from "../../../src/log/jobs.ts";
-import { encodeChecked, META_FILE, STATE_FILE } from "../../../src/log/metadata.ts";
+import { encodeChecked, META_FILE, readWhole, STATE_FILE } from "../../../src/log/metadata.ts";
 import {
   logDirectory,
   putSpare,
@@ -316,6 +316,20 @@ describe("crashes in a start", () => {
         expect(recovered.replayed).toEqual([1, 2, 3, 4]);
       }
       expect(count).toBeLessThan(100);
+    }
+  });
+
+  test("what a start has seen is durable when it returns, though the last process never synced it", () => {
+    for (let seed = 1; seed <= 60; seed++) {
+      const built = new SegmentBuilder(1).write([EMPTY, record(9000)]).write([record(20_000, 1)]);
+      const files = logDirectory({ seed });
+      files.create(built.name);
+      files.write(built.name, 0, built.bytes.subarray(0, 65_536));
+      files.write(STATE_FILE, 0, readWhole(files, STATE_FILE) ?? new Uint8Array(0));
+      const before = recoverFrom(files);
+      files.crash();
+
+      expect(recoverFrom(files).replayed).toEqual(before.replayed);
     }
   });
 });

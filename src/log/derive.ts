@@ -2,7 +2,13 @@
 // Both read files that never change again and write files that nothing knows yet, so that they can be cut off anywhere.
 
 import { ByteWriter, viewOf } from "../lib/bytes.ts";
-import { COMMAND, CommandCursor, putCommand, type Remembered } from "../model/command-codec.ts";
+import {
+  COMMAND,
+  CommandCursor,
+  type ControlCommand,
+  putCommand,
+  type Remembered,
+} from "../model/command-codec.ts";
 import type { Files } from "./disk.ts";
 import { FileError } from "./disk.ts";
 import { ENTRY_HEADER_BYTES, fileName, SEGMENT_DATA_START } from "./format.ts";
@@ -138,8 +144,6 @@ class DeltaBuilder {
 /** A key that a `Map` can compare; `compareItems` calls exactly these equal. */
 function keyText(item: CommandCursor): string {
   switch (item.kind) {
-    case COMMAND.settings:
-      return "settings";
     case COMMAND.topicCreated:
     case COMMAND.topicDeleted:
       return `topic ${item.topicId}`;
@@ -162,9 +166,9 @@ export function mergeBase(
     ...job.deltaSequences.map((sequence) => fileName(sequence, "delta")),
   ].map((source) => new StateFileReader(files, source, damaged));
   const writer = new StateFileWriter(files, name);
-  const settings = mergeKeyed(sources, writer);
+  mergeKeyed(sources, writer);
   writer.beginWindow();
-  mergeWindow(sources, writer, settings);
+  mergeWindow(sources, writer);
   const newest = sources.at(-1)?.header.chain;
   if (newest === undefined) throw damaged("Cannot merge a base of nothing");
   const topicIdMax = Math.max(...sources.map((source) => source.header.topicIdMax));
@@ -178,17 +182,8 @@ export function mergeBase(
   return { bytes, lastIndex: newest.index };
 }
 
-interface WindowSettings {
-  ttlMs: number;
-  keysMax: number;
-}
-
 /** Merges the sorted sections: the newest of each key, progress added up, nothing of deleted topics. */
-function mergeKeyed(sources: readonly StateFileReader[], writer: StateFileWriter): WindowSettings {
-  const settings: WindowSettings = {
-    ttlMs: Number.MAX_SAFE_INTEGER,
-    keysMax: Number.MAX_SAFE_INTEGER,
-  };
+function mergeKeyed(sources: readonly StateFileReader[], writer: StateFileWriter): void {
   const liveTopics = new Set<number>();
   const scratch = new ByteWriter();
   let open = sources.filter((source) => source.next());
@@ -201,13 +196,8 @@ function mergeKeyed(sources: readonly StateFileReader[], writer: StateFileWriter
       .map((source) => source.item)
       .reduce((earlier, later) => (replaces(later, earlier) ? later : earlier));
     const command = newest.control();
-    if (command?.kind === "settings") {
-      settings.ttlMs = command.idempotencyTtlMs;
-      settings.keysMax = command.idempotencyKeysMax;
-    }
     if (newest.kind === COMMAND.topicCreated) liveTopics.add(newest.topicId);
     const isAlive =
-      newest.kind === COMMAND.settings ||
       newest.kind === COMMAND.topicCreated ||
       (newest.kind === COMMAND.retentionSet && newest.topicId === 0) ||
       (newest.kind !== COMMAND.topicDeleted && liveTopics.has(newest.topicId));
@@ -224,15 +214,46 @@ function mergeKeyed(sources: readonly StateFileReader[], writer: StateFileWriter
     const ended = equal.filter((source) => !source.next());
     if (ended.length > 0) open = open.filter((source) => !ended.includes(source));
   }
-  return settings;
 }
 
-/** Joins the windows in log order and leaves out what the newest key has already pushed out, as apply does. */
-function mergeWindow(
-  sources: readonly StateFileReader[],
-  writer: StateFileWriter,
-  settings: WindowSettings,
-): void {
+/** Settings under which no key leaves. */
+const KEEP_ALL = {
+  kind: "settings",
+  idempotencyTtlMs: Number.MAX_SAFE_INTEGER,
+  idempotencyKeysMax: Number.MAX_SAFE_INTEGER,
+} as const;
+
+/**
+ * Joins the windows in log order and leaves out what has left by its end, under the settings of each moment, as apply does.
+ * Keys leave oldest first, so what stays is an end of the list. It is put between settings under which nothing more leaves
+ * and those that hold from here on.
+ */
+function mergeWindow(sources: readonly StateFileReader[], writer: StateFileWriter): void {
+  const scratch = new ByteWriter();
+  const put = (settings: ControlCommand): void => {
+    putCommand(scratch.clear(), settings);
+    writer.item(scratch.bytes, 0, scratch.length);
+  };
+  const { left, settings } = walkWindow(sources);
+  if (settings === undefined) return;
+  let surplus = left;
+  put(KEEP_ALL);
+  for (const source of sources) {
+    source.beginWindow();
+    while (source.next()) {
+      if (source.item.kind !== COMMAND.remembered) continue;
+      if (surplus > 0) surplus -= 1;
+      else writer.item(source.item.bytes, source.item.start, source.item.bodyEnd);
+    }
+  }
+  put(settings);
+}
+
+/** How many keys have left by the end of the windows, and the settings that hold there. */
+function walkWindow(sources: readonly StateFileReader[]): {
+  readonly left: number;
+  readonly settings: Extract<ControlCommand, { kind: "settings" }> | undefined;
+} {
   const outcome: Remembered = {
     topicId: 0,
     partition: 0,
@@ -242,24 +263,22 @@ function mergeWindow(
     fingerprintLow: 0,
     fingerprintHigh: 0,
   };
-  let total = 0;
-  let newestMs = 0;
+  let settings: Extract<ControlCommand, { kind: "settings" }> | undefined;
+  // Times of the keys, oldest first; those before `left` have left. A million keys are 8 MB.
+  const times: number[] = [];
+  let left = 0;
   for (const source of sources) {
     source.beginWindow();
     while (source.next()) {
-      total += 1;
+      const command = source.item.control();
+      if (command?.kind === "settings") settings = command;
+      if (source.item.kind !== COMMAND.remembered || settings === undefined) continue;
       source.item.remembered(outcome);
-      newestMs = Math.max(newestMs, outcome.timestampMs);
+      times.push(outcome.timestampMs);
+      const expiredMs = outcome.timestampMs - settings.idempotencyTtlMs;
+      while (left < times.length && (times[left] ?? 0) <= expiredMs) left += 1;
+      left = Math.max(left, times.length - settings.idempotencyKeysMax);
     }
   }
-  let surplus = Math.max(0, total - settings.keysMax);
-  for (const source of sources) {
-    source.beginWindow();
-    while (source.next()) {
-      source.item.remembered(outcome);
-      if (surplus > 0) surplus -= 1;
-      else if (outcome.timestampMs + settings.ttlMs > newestMs)
-        writer.item(source.item.bytes, source.item.start, source.item.bodyEnd);
-    }
-  }
+  return { left, settings };
 }

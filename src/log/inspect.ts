@@ -12,12 +12,12 @@ import {
   readWhole,
   STATE_FILE,
 } from "./metadata.ts";
-import { CHAIN_START, findSyncedIndex, scanSegment } from "./segment-scan.ts";
+import { CHAIN_START, findSyncedIndex, isZeroFrom, scanSegment } from "./segment-scan.ts";
 
 /** One segment as it lies there. */
 export interface SegmentReport {
   readonly name: string;
-  /** `sealed`, `open`, `prepared` or `unreadable`. */
+  /** `sealed`, `open`, `prepared`, `half-prepared` or `unreadable`. */
   readonly state: string;
   readonly firstIndex: number;
   readonly lastIndex: number;
@@ -72,13 +72,19 @@ export function inspectLog(files: Files): DirectoryReport {
       validBytes: 0,
       syncedIndex: 0,
     };
+    const size = files.size(name) ?? 0;
+    if (header === "empty" && isZeroFrom(files, name, 0, size)) {
+      // Preparing it is under way, or was cut off: the next start takes it away.
+      segments.push({ ...empty, state: "half-prepared", fault: undefined });
+      continue;
+    }
     if (typeof header === "string") {
       segments.push({ ...empty, state: "unreadable", fault: header });
       problems.push(`${name}: ${header}`);
       continue;
     }
     const sealed = manifest?.segments.find((segment) => fileName(segment.sequence, "log") === name);
-    const end = sealed?.validBytes ?? files.size(name) ?? 0;
+    const end = sealed?.validBytes ?? size;
     let records = 0;
     const scan = { salt: header.salt, from: SEGMENT_DATA_START, end, chain };
     const result = scanSegment(files, name, scan, (_bytes, _view, _at, entry) => {

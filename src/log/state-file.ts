@@ -1,7 +1,7 @@
 // Deltas and bases: what the state became, as sorted items, without the records (RULINGS M1). A delta tells of one
 // segment, the base of everything up to an index. Merging keeps the last change of each key and adds up progress.
 //
-// header 96 | keyed items, sorted by key | window items, in log order
+// header 96 | keyed items, sorted by key | window items, in log order: idempotency keys, and the settings between them
 //
 //  0 magic u64 | 8 version u32 | 12 zero u32 | 16 sequence u64 | 24 cluster id 16 | 40 last index u64 | 48 last term u64
 // 56 last checksum u32 | 60 zero u32 | 64 last timestamp u64 | 72 keyed bytes u64 | 80 window bytes u64 | 88 topic ids up to u32
@@ -196,8 +196,6 @@ const keyKind = (kind: number): number =>
 /** Bytes of a body, from its start, that make the key of each kind, without trailing names. */
 function keyFixedBytes(kind: number): number {
   switch (kind) {
-    case COMMAND.settings:
-      return 0;
     case COMMAND.topicCreated:
     case COMMAND.topicDeleted:
       return 4;
@@ -209,7 +207,7 @@ function keyFixedBytes(kind: number): number {
 /** Orders two items by key: kind, topic, partition, group. 0: they are states of one thing. */
 export function compareItems(left: CommandCursor, right: CommandCursor): number {
   const kind = keyKind(left.kind) - keyKind(right.kind);
-  if (kind !== 0 || left.kind === COMMAND.settings) return kind;
+  if (kind !== 0) return kind;
   const topic = left.topicId - right.topicId;
   if (topic !== 0 || keyFixedBytes(left.kind) < 6) return topic;
   const partition = left.partition - right.partition;
@@ -226,8 +224,9 @@ export function replaces(later: CommandCursor, earlier: CommandCursor): boolean 
   return !isForward || later.committedOffset > earlier.committedOffset;
 }
 
-/** Whether a command belongs to the window: kept in log order, not by key. */
-export const isWindowItem = (kind: number): boolean => kind === COMMAND.remembered;
+/** Whether a command belongs to the window: kept in log order, not by key. Settings say how long keys stay from there on. */
+export const isWindowItem = (kind: number): boolean =>
+  kind === COMMAND.remembered || kind === COMMAND.settings;
 
 /** Copies an item out of its block. */
 export function copyItem(item: CommandCursor): Uint8Array {

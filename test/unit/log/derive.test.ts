@@ -8,7 +8,7 @@ import { deriveSegment, mergeBase } from "../../../src/log/derive.ts";
 import { FileError } from "../../../src/log/disk.ts";
 import { fileName } from "../../../src/log/format.ts";
 import { StateFileReader } from "../../../src/log/state-file.ts";
-import { putCommand, putGroupCommitted } from "../../../src/model/command-codec.ts";
+import { putCommand, putGroupCommitted, putRemembered } from "../../../src/model/command-codec.ts";
 import { CLUSTER_ID, type EntryParts, SegmentBuilder } from "../../support/segment-builder.ts";
 import { SimDirectory } from "../../support/sim-directory.ts";
 
@@ -36,6 +36,28 @@ const floor = (startOffset: number): EntryParts => ({
       bytesBelow: startOffset * 10,
     }),
 });
+const settings = (idempotencyTtlMs: number, idempotencyKeysMax: number): EntryParts => ({
+  commands: (writer) =>
+    putCommand(writer, { kind: "settings", idempotencyTtlMs, idempotencyKeysMax }),
+});
+const remembered = (key: string, firstOffset: number, timestampMs: number): EntryParts => ({
+  timestampMs,
+  commands: (writer) =>
+    putRemembered(
+      writer,
+      {
+        topicId: 1,
+        partition: 0,
+        count: 1,
+        firstOffset,
+        timestampMs,
+        fingerprintLow: 1,
+        fingerprintHigh: 2,
+      },
+      encodeText(key),
+    ),
+});
+
 /** Derives one segment per list of entries. */
 function derived(...segments: readonly (readonly EntryParts[])[]): {
   readonly files: SimDirectory;
@@ -121,6 +143,44 @@ test("a floor that a late command would lower stays, with its bytes", () => {
     expect(state.byId(1)?.startOffset[0]).toBe(9);
     expect(state.byId(1)?.bytesBelow[0]).toBe(90);
   }
+});
+
+test("keys leave the window as they do in apply, also when the settings changed in between", () => {
+  const entries = [
+    [CREATED, settings(10, 100), remembered("k", 1, 100), remembered("k", 2, 200)],
+    [settings(1000, 100), remembered("other", 3, 210)],
+    [remembered("last", 4, 220)],
+  ];
+  for (const state of both(...entries)) {
+    const found = {
+      topicId: 0,
+      partition: 0,
+      count: 0,
+      firstOffset: 0,
+      timestampMs: 0,
+      fingerprintLow: 0,
+      fingerprintHigh: 0,
+    };
+    expect(state.keys.size).toBe(3);
+    expect(state.keys.find(1, encodeText("k"), found)).toBe(true);
+    expect(found.firstOffset).toBe(2);
+    expect(state.idempotencyTtlMs).toBe(1000);
+  }
+});
+
+test("a window that was full stays cut when the limit is raised later", () => {
+  const entries = [
+    [
+      CREATED,
+      settings(1e9, 2),
+      remembered("a", 1, 1),
+      remembered("b", 2, 2),
+      remembered("c", 3, 3),
+    ],
+    [settings(1e9, 100)],
+    [remembered("d", 4, 4)],
+  ];
+  for (const state of both(...entries)) expect(state.keys.size).toBe(3);
 });
 
 test("a segment that is not what it was gives damage, another failure of the disk does not", () => {

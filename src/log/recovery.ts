@@ -104,7 +104,6 @@ export function recover(files: Files, options: RecoveryOptions): RecoveredLog {
   if (files.size(STATE_FILE) !== undefined) files.sync(STATE_FILE);
   const { meta, hardState, stateCounter } = readIdentity(files, options);
   let manifest = readManifest(files);
-  removeLeftovers(files, manifest);
 
   const base =
     manifest.base === null
@@ -167,11 +166,12 @@ export function recover(files: Files, options: RecoveryOptions): RecoveredLog {
       `Cannot rebuild the state: it ends at index ${chain.index}, the sealed log at ${previous.index}`,
     );
 
-  const open = openUnsealed(files, manifest, meta);
+  /** Empty segments, to be taken away once it is certain that the node starts: a refused directory stays as it was. */
+  const unneeded: string[] = [];
+  const open = openUnsealed(files, manifest, meta, unneeded);
   let syncedIndex = Math.max(hardState.commitIndex, previous.index);
   const live: LiveSegment[] = [];
   const behindFault: SegmentHeader[] = [];
-  const unneeded: string[] = [];
   let spare: SegmentHeader | undefined;
   let fault: { readonly segment: LiveSegment; readonly text: string } | undefined;
   for (const header of open) {
@@ -242,6 +242,7 @@ export function recover(files: Files, options: RecoveryOptions): RecoveredLog {
       `Cannot trust ${STATE_FILE}: the log ends in term ${chain.term}, and the newest readable slot says ${hardState.term}`,
     );
 
+  removeLeftovers(files, manifest);
   let nextSequence = Math.max(
     manifest.nextSequence,
     ...files.list().map((name) => (parseFileName(name)?.sequence ?? 0) + 1),
@@ -479,7 +480,12 @@ function openSealed(
 }
 
 /** Headers of the segments that the manifest does not know yet: the active one, what was rolled just before, the spare. */
-function openUnsealed(files: Files, manifest: Manifest, meta: Meta): SegmentHeader[] {
+function openUnsealed(
+  files: Files,
+  manifest: Manifest,
+  meta: Meta,
+  unneeded: string[],
+): SegmentHeader[] {
   const lastSealed = manifest.segments.at(-1)?.sequence ?? 0;
   const known = new Set(manifest.segments.map((segment) => segment.sequence));
   const headers: SegmentHeader[] = [];
@@ -493,8 +499,7 @@ function openUnsealed(files: Files, manifest: Manifest, meta: Meta): SegmentHead
       if (!isZeroFrom(files, name, 0, files.size(name) ?? 0))
         throw corrupt(`Cannot read ${name}: ${header}`);
       // Preparing it was cut off before its header: it has never held anything.
-      files.remove(name);
-      files.syncDirectory();
+      unneeded.push(name);
     } else if (
       header.clusterId !== meta.clusterId ||
       header.sequence !== parsed.sequence ||

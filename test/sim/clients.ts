@@ -112,6 +112,7 @@ export class Clients {
       ),
       fingerprint: `${id}`,
       submittedMs: this.#world.now,
+      ownerBefore: undefined,
       fate: "pending",
       partition: -1,
       firstOffset: -1,
@@ -121,9 +122,10 @@ export class Clients {
 
   /** The same request again, or another one under the same key; not counted before it is sent. */
   #copy(node: Node, write: Write, change: { readonly idempotencyKey?: string | undefined }): Write {
+    const request = { ...write, ...change };
     return {
-      ...write,
-      ...change,
+      ...request,
+      ownerBefore: this.#shadow.owner(request),
       id: this.#shadow.writes.length + 1,
       life: node.life,
       submittedMs: this.#world.now,

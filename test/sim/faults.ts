@@ -74,8 +74,7 @@ export class Faults {
 
   /** Whether a node may stop for this reason here. */
   explains(error: FatalError): boolean {
-    if (this.hasRot) return error.reason === "log_corrupt" || error.reason === "data_unusable";
-    return this.hasFailedSync && error.reason === "sync_failed";
+    return isDamage(error) ? this.hasRot : this.hasFailedSync && error.reason === "sync_failed";
   }
 
   /** The disk is another one now, with no failure waiting in it. */
@@ -147,14 +146,16 @@ export class Faults {
       world.start();
     } catch (error) {
       if (error instanceof SimCrash) return;
-      const isRefusal =
-        error instanceof FatalError &&
-        (error.reason === "log_corrupt" || error.reason === "data_unusable");
+      const isRefusal = error instanceof FatalError && isDamage(error);
       claim(isRefusal, `A start on a damaged log ended with ${error}`);
       return;
     }
     throw new Violation("A node that found damage starts again as if nothing had happened");
   }
 }
+
+/** Whether a node stopped because of what it read. */
+export const isDamage = (error: FatalError): boolean =>
+  error.reason === "log_corrupt" || error.reason === "data_unusable";
 
 const fileStart = (sequence: number): string => `${String(sequence).padStart(12, "0")}.`;

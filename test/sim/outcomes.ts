@@ -27,8 +27,9 @@ export function acknowledged(
     count === write.values.length,
     `Write ${write.id} has ${write.values.length}, not ${count}`,
   );
-  const owner = shadow.owner(write);
   if (duplicate === 1) {
+    const isBefore = write.ownerBefore?.firstOffset === firstOffset;
+    const owner = isBefore ? write.ownerBefore : shadow.owner(write);
     write.fate = "answered";
     claim(owner !== undefined, `Write ${write.id} is called a duplicate of nothing`);
     claim(
@@ -42,6 +43,7 @@ export function acknowledged(
     claim(raftIndex === 0 && synced === -1, `The duplicate ${write.id} claims an entry of its own`);
     return;
   }
+  const owner = shadow.owner(write);
   claim(
     (write.idempotencyKey === undefined ? -1 : 0) === duplicate,
     `Write ${write.id} has duplicate ${duplicate}`,
@@ -91,7 +93,9 @@ export function refused(
   switch (refusal.code) {
     case "idempotency_key_reused":
       claim(
-        owner !== undefined && owner.fingerprint !== write.fingerprint,
+        [owner, write.ownerBefore].some(
+          (other) => other !== undefined && other.fingerprint !== write.fingerprint,
+        ),
         `Write ${write.id} is refused for key ${write.idempotencyKey}, which ${owner === undefined ? "nobody used" : "stands for the same request"}`,
       );
       return;

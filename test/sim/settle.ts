@@ -278,7 +278,8 @@ function settleKeys(node: Node, shadow: Shadow): void {
     fingerprintHigh: 0,
   };
   for (const write of shadow.writes) {
-    if (write.idempotencyKey === undefined) continue;
+    // A topic that went took the records with it, not the keys.
+    if (write.idempotencyKey === undefined || !shadow.topics.get(write.topicId)?.isAlive) continue;
     const isFound = node.replica.state.keys.find(
       write.topicId,
       encodeText(write.idempotencyKey),

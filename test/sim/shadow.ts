@@ -30,6 +30,8 @@ export interface Write {
   readonly values: readonly Uint8Array[];
   readonly fingerprint: string;
   readonly submittedMs: number;
+  /** What its key stood for when it was sent: its answer may come after that has left the window. */
+  readonly ownerBefore: Write | undefined;
   fate: "pending" | "unknown" | "stored" | "absent" | "answered";
   partition: number;
   firstOffset: number;

@@ -7,7 +7,7 @@ import { Prng } from "../../src/lib/prng.ts";
 import { FileError } from "../../src/log/mod.ts";
 import { SimCrash, SimDisk } from "../support/sim-disk.ts";
 import { Clients } from "./clients.ts";
-import { Faults } from "./faults.ts";
+import { Faults, isDamage } from "./faults.ts";
 import { checkIndexes, checkRules, checkState, newWatermarks } from "./invariants.ts";
 import { Node } from "./node.ts";
 import { acknowledged } from "./outcomes.ts";
@@ -63,7 +63,12 @@ export class World {
     this.#nodePrng = prng.fork("node");
     const diskPrng = prng.fork("disk");
     const freeBytesLimit = 2 ** 27;
-    const diskOptions = { prng: diskPrng, reads: this.plan.reads, freeBytesLimit };
+    const diskOptions = {
+      prng: diskPrng,
+      reads: this.plan.reads,
+      freeBytesLimit,
+      writesOnce: true,
+    };
     this.disk = new SimDisk(diskOptions, plantedDirectory(this.bug, diskPrng, freeBytesLimit));
     this.#clients = new Clients(this, prng.fork("workload"));
     this.#faults = new Faults(this, prng.fork("faults"));
@@ -173,7 +178,7 @@ export class World {
         cause: error,
       });
     }
-    if (this.#faults.hasRot) this.#faults.refuseForGood();
+    if (isDamage(error)) this.#faults.refuseForGood();
     // What a failed sync left behind is for the machine to lose, not for the next process to find.
     else this.powerFails("after a failed sync");
   }

@@ -7,6 +7,7 @@ import {
   slabBytes,
 } from "../../src/io/measured-disk.ts";
 import { assert } from "../../src/lib/assert.ts";
+import { isZero } from "../../src/lib/bytes.ts";
 import { Histogram } from "../../src/lib/histogram.ts";
 import type { Prng } from "../../src/lib/prng.ts";
 import {
@@ -30,6 +31,8 @@ export interface SimDiskOptions {
   readonly freeBytesLimit?: number;
   /** When a read resolves: by itself, or at a step of its own. */
   readonly reads?: "microtask" | "step";
+  /** Appends may go only where there are zeros: no byte of a segment is written twice (RULINGS M5). */
+  readonly writesOnce?: boolean;
 }
 
 interface AppendUnderWay {
@@ -136,6 +139,11 @@ export class SimDisk implements MeasuredDisk {
     const target = fileOf(file);
     const submitted = slab.slice(start, end);
     const { name } = file;
+    if (this.#options.writesOnce === true) {
+      const there = new Uint8Array(end - start);
+      target.read(position, there, there.length);
+      assert(isZero(there), `The bytes at ${position} of ${name} are written twice`);
+    }
     this.#append = { file: target, name, slab, start, end, position, token, submitted };
   }
 

@@ -44,6 +44,8 @@ const WOKEN_PER_TURN_MAX = 200;
 const IDLE_FRAME_MS = 50;
 /** A write that could be submitted waits at most this long for the requests that are arriving. */
 const GATHER_MS_MAX = 1;
+/** Passes of the event loop in a row that brought nothing: nobody is in the middle of sending. */
+const EMPTY_PASSES = 2;
 const ROOM_INTERVAL_MS = 1000;
 
 /** One node: log, state and consensus, moved by `turn` and `tick`. */
@@ -75,6 +77,7 @@ export class Replica {
   #lastWriteMs = 0;
   /** Requests that the batcher had when the loop last passed, and when waiting for more ends. */
   #gathered = 0;
+  #emptyPasses = 0;
   #gatherUntilMs = 0;
   #lastRoomMs = 0;
   #hardState: HardState;
@@ -311,13 +314,15 @@ export class Replica {
 
   /**
    * Whether requests are still coming in: then the next pass of the event loop brings more of them into this write, and a
-   * write costs the processor as much as ten requests do. No timer: it ends when a pass brings nothing, or in time.
+   * write costs the processor as much as ten requests do. No timer: it ends when two passes bring nothing, or in time.
    */
   #isGathering(): boolean {
-    if (this.batcher.queue.length > 0 || this.batcher.added === this.#gathered) return false;
+    if (this.batcher.queue.length > 0) return false;
+    this.#emptyPasses = this.batcher.added === this.#gathered ? this.#emptyPasses + 1 : 0;
+    if (this.#emptyPasses >= EMPTY_PASSES) return false;
+    this.#gathered = this.batcher.added;
     const now = this.#clock.monotonicMs();
     if (this.#gatherUntilMs === 0) this.#gatherUntilMs = now + GATHER_MS_MAX;
-    this.#gathered = this.batcher.added;
     return now < this.#gatherUntilMs;
   }
 

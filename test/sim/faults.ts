@@ -2,7 +2,9 @@
 
 import { FatalError } from "../../src/lib/fatal.ts";
 import type { Prng } from "../../src/lib/prng.ts";
+import { FRAME_BYTES, fileName } from "../../src/log/format.ts";
 import { SimCrash } from "../support/sim-disk.ts";
+import type { Node } from "./node.ts";
 import type { FaultPlan } from "./plan.ts";
 import { claim, Violation } from "./shadow.ts";
 import type { World } from "./world.ts";
@@ -20,6 +22,7 @@ export class Faults {
   #stalledUntilStep = 0;
   hasFailedSync = false;
   hasRot = false;
+  #isRotWanted = false;
 
   constructor(world: World, prng: Prng) {
     this.#world = world;
@@ -34,6 +37,7 @@ export class Faults {
     const { step } = this.#world.trace;
     if (step >= this.#stalledUntilStep) this.#world.disk.isStalled = false;
     if (step >= this.#fullUntilStep) this.#giveBack();
+    if (this.#isRotWanted) this.#rot();
     if (this.#kinds.length === 0 || !this.#prng.chance(1 / this.#world.plan.faultSteps)) return;
     const kind = this.#kinds[this.#prng.below(this.#kinds.length)];
     this.#world.trace.event("fault", kind);
@@ -67,7 +71,7 @@ export class Faults {
         this.#world.disk.failNextSync();
         return;
       case "rot":
-        this.#rot();
+        this.#isRotWanted = true;
         return;
     }
   }
@@ -115,26 +119,30 @@ export class Faults {
   #rot(): void {
     const { node, disk } = this.#world;
     if (this.hasRot || node?.isSettled !== true) return;
-    const { log } = node.replica;
-    if (!log.isIdle || log.needsIdleFrame || !node.replica.isIdle || disk.pending > 0) return;
-    const { sectorBytes } = disk.files;
     const names = disk.files.list().filter((name) => /\.(log|delta|base|index)$/.test(name));
     const name = names.sort()[this.#prng.below(names.length)] ?? "";
-    const segment = log.segments.all().find(({ sequence }) => name.startsWith(fileStart(sequence)));
-    const size = disk.files.size(name) ?? 0;
-    const end = !name.endsWith(".log")
-      ? size
-      : segment === undefined
-        ? 0
-        : segment === log.segments.active
-          ? Math.floor((segment.position - 48) / sectorBytes) * sectorBytes
-          : segment.position;
-    if (end < 1) return;
+    const end = name.endsWith(".log") ? this.#coveredEnd(node, name) : disk.files.size(name);
+    if (end === undefined || end < 1) return;
     const position = this.#prng.below(end);
     if (!disk.files.file(name).isSynced(position)) return;
     this.#world.trace.event("rot", `${name} at ${position}`);
     disk.corruptSyncedSector(name, position);
     this.hasRot = true;
+    this.#isRotWanted = false;
+  }
+
+  /** How much of a segment is known to be durable by what lies in other sectors. */
+  #coveredEnd(node: Node, name: string): number | undefined {
+    const { log } = node.replica;
+    const segment = log.segments.all().find(({ sequence }) => fileName(sequence, "log") === name);
+    if (segment === undefined) return undefined;
+    if (segment !== log.segments.active)
+      return log.syncedIndex > segment.chain.index ? segment.position : undefined;
+    const { sectorBytes } = node.disk.files;
+    const isCovered = log.isIdle && !log.needsIdleFrame;
+    return isCovered
+      ? Math.floor((segment.position - FRAME_BYTES) / sectorBytes) * sectorBytes
+      : undefined;
   }
 
   /** A node that found damage must not start again. */
@@ -157,5 +165,3 @@ export class Faults {
 /** Whether a node stopped because of what it read. */
 export const isDamage = (error: FatalError): boolean =>
   error.reason === "log_corrupt" || error.reason === "data_unusable";
-
-const fileStart = (sequence: number): string => `${String(sequence).padStart(12, "0")}.`;

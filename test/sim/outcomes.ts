@@ -88,7 +88,9 @@ export function refused(
   const owner = shadow.owner(write);
   const topic = shadow.topics.get(write.topicId);
   const isDuplicate =
+    // Only what was sent before it: an answer may come after a later request has taken the key.
     owner?.fingerprint === write.fingerprint &&
+    owner.id < write.id &&
     !shadow.mayHaveExpired(owner, context.life, context.now);
   switch (refusal.code) {
     case "idempotency_key_reused":

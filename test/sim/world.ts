@@ -92,7 +92,11 @@ export class World {
   /** Hands an answer on when it comes, unless the node that gave it is dead by then. */
   later<T>(node: Node, answer: Promise<T>, judge: (value: T) => void): void {
     answer.then(judge).catch((error: unknown) => {
-      if (this.node === node) this.#thrown.push(error);
+      if (this.node !== node) return;
+      // The node stops once the damage is noted; until then nobody is served what was read.
+      if (error instanceof FatalError && isDamage(error) && this.#faults.explains(error))
+        this.trace.event("damage", error.message);
+      else this.#thrown.push(error);
     });
   }
 

@@ -11,6 +11,7 @@ import {
   type RunningNode,
   refusedStart,
   runCommand,
+  SMALL_SEGMENTS,
   startNode,
   waitUntil,
 } from "../support/node-process.ts";
@@ -20,11 +21,6 @@ const TEST_MS_MAX = 120_000;
 const TOPIC = "damage";
 const RECORDS = 50;
 const ENTRY_HEADER_BYTES = 56;
-const SMALL = {
-  RF_SEGMENT_BYTES: "1048576",
-  RF_BODY_BYTES_MAX: "524288",
-  RF_RECORD_BYTES_MAX: "262144",
-};
 
 /** Writes so many records one after the other, each an entry of its own. */
 async function write(node: RunningNode, count: number, bytes: number): Promise<void> {
@@ -171,7 +167,7 @@ test(
     const count = 60;
     const bytes = 100_000;
     {
-      await using node = await startNode({ dataDir, env: SMALL });
+      await using node = await startNode({ dataDir, env: SMALL_SEGMENTS });
       await write(node, count, bytes);
       await node.kill("SIGTERM");
     }
@@ -179,7 +175,7 @@ test(
     if (entry === undefined) throw new Error("There is no entry to damage");
     garble(entry.path, entry.position + ENTRY_HEADER_BYTES + 5000, 1);
 
-    await using node = await startNode({ dataDir, env: SMALL });
+    await using node = await startNode({ dataDir, env: SMALL_SEGMENTS });
     const good = await call(node.url, `/broker/consume/${TOPIC}/g/0?offset=${count - 1}`);
     expect(good.status).toBe(200);
     const reply = await call(node.url, `/broker/consume/${TOPIC}/g/0?offset=0`).then(
@@ -192,7 +188,7 @@ test(
     expect(exit.code).toBe(3);
     expect(node.lines.find((line) => line.event === "fatal")?.reason).toBe("log_corrupt");
     const before = snapshot(dataDir);
-    const refused = await refusedStart({ dataDir, env: SMALL });
+    const refused = await refusedStart({ dataDir, env: SMALL_SEGMENTS });
     expect({ code: refused.code, reason: refused.fatal?.reason }).toEqual({
       code: 3,
       reason: "log_corrupt",

@@ -12,6 +12,7 @@ import {
   cpuSeconds,
   type RunningNode,
   refusedStart,
+  SMALL_SEGMENTS,
   startNode,
   waitUntil,
 } from "../support/node-process.ts";
@@ -20,13 +21,8 @@ const TEST_MS_MAX = 120_000;
 const TOPIC = "full";
 const PARTITIONS = 2;
 const DISK_MIB = 192;
-/** Reserve of these settings: two segments and 64 MiB (RULINGS M15). */
-const SMALL = {
-  RF_SEGMENT_BYTES: "1048576",
-  RF_BODY_BYTES_MAX: "524288",
-  RF_RECORD_BYTES_MAX: "262144",
-  RF_WRITE_TIMEOUT_MS: "1000",
-};
+/** Their reserve is two segments and 64 MiB (RULINGS M15). */
+const SETTINGS = { ...SMALL_SEGMENTS, RF_WRITE_TIMEOUT_MS: "1000" };
 const LINES_MAX = 40;
 /** Longer than the node waits between two looks at the free space. */
 const ROOM_MS_MAX = 5000;
@@ -67,7 +63,7 @@ for (const kind of ["tmpfs", "ext4"] as const satisfies readonly FileSystem[]) {
       const foreign = occupy(path, 80);
       const { load, oracle } = newLoad();
       {
-        await using node = await startNode({ dataDir, env: SMALL });
+        await using node = await startNode({ dataDir, env: SETTINGS });
         await createTopic(node.url, TOPIC, PARTITIONS);
         await createTopic(node.url, "other", 1);
         const { ended } = await load.run(node.url, 100);
@@ -93,7 +89,7 @@ for (const kind of ["tmpfs", "ext4"] as const satisfies readonly FileSystem[]) {
         await node.kill("SIGKILL");
         await again.ended;
       }
-      await using node = await startNode({ dataDir, env: SMALL });
+      await using node = await startNode({ dataDir, env: SETTINGS });
       await load.retry(node.url);
       await oracle.check(node.url, true);
 
@@ -111,7 +107,7 @@ for (const kind of ["tmpfs", "ext4"] as const satisfies readonly FileSystem[]) {
       const path = disk?.path ?? "";
       const dataDir = join(path, "data");
       const { load, oracle } = newLoad();
-      await using node = await startNode({ dataDir, env: SMALL });
+      await using node = await startNode({ dataDir, env: SETTINGS });
       await createTopic(node.url, TOPIC, PARTITIONS);
       await createTopic(node.url, "other", 1);
       const { ended } = await load.run(node.url, 200);
@@ -140,7 +136,7 @@ for (const kind of ["tmpfs", "ext4"] as const satisfies readonly FileSystem[]) {
       expect((await node.kill("SIGTERM")).code).toBe(0);
 
       // On the full disk it starts and serves what it has.
-      await using full = await startNode({ dataDir, env: SMALL });
+      await using full = await startNode({ dataDir, env: SETTINGS });
       await oracle.check(full.url, true);
       expect(oracle.faults).toEqual([]);
       await waitUntil("writes are refused", () => isRefused(full), ROOM_MS_MAX);
@@ -185,7 +181,7 @@ test.if(canMount("tmpfs"))(
       );
     let replies: Awaited<ReturnType<typeof sendAll>> = [];
     {
-      await using node = await startNode({ dataDir, env: SMALL });
+      await using node = await startNode({ dataDir, env: SETTINGS });
       await createTopic(node.url, TOPIC, PARTITIONS);
       // Before the node looks at the free space again, it takes more than it has segments for.
       fill(path);
@@ -199,7 +195,7 @@ test.if(canMount("tmpfs"))(
     expect(answers).toContain("504 timeout");
 
     rmSync(join(path, "filler"));
-    await using node = await startNode({ dataDir, env: SMALL });
+    await using node = await startNode({ dataDir, env: SETTINGS });
     const oracle = new LogOracle(TOPIC, PARTITIONS);
     for (const [i, reply] of (await sendAll(node)).entries()) {
       expect(reply.status).toBe(200);

@@ -6,7 +6,7 @@ import { Prng } from "../../src/lib/prng.ts";
 import { createTopic } from "../support/node-client.ts";
 import { Load } from "../support/node-load.ts";
 import { LogOracle } from "../support/node-oracle.ts";
-import { spawnNode, startNode } from "../support/node-process.ts";
+import { SMALL_SEGMENTS, spawnNode, startNode } from "../support/node-process.ts";
 import { temporaryDirectory } from "../support/real-disk.ts";
 
 const { KILL_ROUNDS = "12", KILL_SEED = "1" } = process.env;
@@ -17,18 +17,12 @@ const WHOLE_ROUNDS = 10;
 const PARTITIONS = 4;
 const TOPIC = "kills";
 
-/** Small segments, so that rolling over, deriving and merging are killed too. */
-const SMALL = {
-  RF_SEGMENT_BYTES: "1048576",
-  RF_BODY_BYTES_MAX: "524288",
-  RF_RECORD_BYTES_MAX: "262144",
-};
 const SETTINGS: readonly Readonly<Record<string, string>>[] = [
   {},
-  SMALL,
-  { ...SMALL, RF_DISK: "worker" },
+  SMALL_SEGMENTS,
+  { ...SMALL_SEGMENTS, RF_DISK: "worker" },
   { RF_SEGMENT_BYTES: "17825792" },
-  SMALL,
+  SMALL_SEGMENTS,
 ];
 /** Moments of a start at which it is killed, too. */
 const START_EVENTS = ["starting", "disk", "recovered", "became_leader"] as const;

@@ -5,7 +5,7 @@ import { Prng } from "../../src/lib/prng.ts";
 import { call, createTopic } from "../support/node-client.ts";
 import { Load } from "../support/node-load.ts";
 import { LogOracle } from "../support/node-oracle.ts";
-import { startNode, within } from "../support/node-process.ts";
+import { SMALL_SEGMENTS, startNode, within } from "../support/node-process.ts";
 import { temporaryDirectory } from "../support/real-disk.ts";
 
 const ROUNDS = 16;
@@ -14,13 +14,6 @@ const TOPIC = "stops";
 /** Well below the grace that is given to requests that do not end. */
 const STOP_MS_MAX = 5000;
 const TEST_MS_MAX = 120_000;
-
-/** Small segments, so that the stop falls into rolling over, deriving and merging. */
-const SMALL = {
-  RF_SEGMENT_BYTES: "1048576",
-  RF_BODY_BYTES_MAX: "524288",
-  RF_RECORD_BYTES_MAX: "262144",
-};
 
 test(
   "SIGTERM under load answers what is in flight, exits with 0 and loses nothing",
@@ -40,7 +33,7 @@ test(
     let slowestMs = 0;
 
     for (let round = 0; round < ROUNDS; round++) {
-      const env = round % 2 === 0 ? SMALL : { ...SMALL, RF_DISK: "worker" };
+      const env = round % 2 === 0 ? SMALL_SEGMENTS : { ...SMALL_SEGMENTS, RF_DISK: "worker" };
       await using node = await startNode({ dataDir, env });
       await createTopic(node.url, TOPIC, PARTITIONS);
       await oracle.check(node.url, false);

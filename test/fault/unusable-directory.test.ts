@@ -151,7 +151,7 @@ test.if(canMount("ext4"))(
     const used = join(disk?.path ?? "", "used");
     mkdirSync(used);
     await usedDirectory(used);
-    disk?.freeze();
+    disk?.lock();
 
     for (const dataDir of [used, join(disk?.path ?? "", "new")]) {
       const refused = await refusedStart({ dataDir });

@@ -63,6 +63,15 @@ export function garble(path: string, position: number, count: number): void {
   }
 }
 
+/** Segments that are there with their header: what is being prepared does not count. */
+export function preparedSegments(dataDir: string): number {
+  const names = readdirSync(dataDir).filter((name) => name.endsWith(".log"));
+  return names.filter((name) => {
+    const header = decodeSegmentHeader(readFileSync(join(dataDir, name)).subarray(0, 4096));
+    return typeof header !== "string";
+  }).length;
+}
+
 /** An entry as it lies in a segment. */
 export interface StoredEntry {
   readonly index: number;

@@ -55,6 +55,11 @@ export class Load {
     this.#ends = Array.from({ length: options.partitions }, () => 0);
   }
 
+  /** Requests that were answered in this round. */
+  get answers(): number {
+    return this.#answers;
+  }
+
   /** Sends again what had a key and got no answer. */
   async retry(url: string): Promise<void> {
     const pending = this.#pending;

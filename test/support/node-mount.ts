@@ -11,7 +11,9 @@ export type FileSystem = "tmpfs" | "ext4";
 export interface Mount extends Disposable {
   readonly path: string;
   /** Makes it read-only. */
-  readonly freeze: () => void;
+  readonly lock: () => void;
+  /** Lets every write and sync wait; `false` lets them go on. */
+  readonly stall: (isStalled: boolean) => void;
 }
 
 const run = (...command: string[]): boolean => Bun.spawnSync(command).exitCode === 0;
@@ -34,8 +36,12 @@ export function mount(kind: FileSystem, mebibytes: number): Mount | undefined {
   }
   return {
     path,
-    freeze: () => {
+    lock: () => {
       if (!run("mount", "-o", "remount,ro", path)) throw new Error(`Cannot remount ${path}`);
+    },
+    stall: (isStalled) => {
+      if (!run("fsfreeze", isStalled ? "--freeze" : "--unfreeze", path))
+        throw new Error(`Cannot freeze ${path}`);
     },
     [Symbol.dispose]: () => {
       // A process that has just been killed may hold it for a moment; a lazy unmount waits for nobody.

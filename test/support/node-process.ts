@@ -63,6 +63,13 @@ export interface RunningNode extends NodeProcess {
   readonly readyMs: number;
 }
 
+/** Settings with the smallest segments that there are, so that little data rolls over, derives and merges. */
+export const SMALL_SEGMENTS: Readonly<Record<string, string>> = {
+  RF_SEGMENT_BYTES: "1048576",
+  RF_BODY_BYTES_MAX: "524288",
+  RF_RECORD_BYTES_MAX: "262144",
+};
+
 /** The program and its first arguments. */
 export const program: readonly string[] = (() => {
   const { AYDER_BINARY: told } = process.env;

@@ -135,7 +135,7 @@ async function buildLiburing(architecture: Architecture, out: string): Promise<v
   const work = await mkdtemp(join(tmpdir(), "liburing-"));
   try {
     const source = await fetchLiburing(work);
-    await $`./configure --cc=${prefix}gcc --cxx=${prefix}g++`.cwd(source).quiet();
+    await $`sh ./configure --cc=${prefix}gcc --cxx=${prefix}g++`.cwd(source).quiet();
     await $`make -C src ${"CFLAGS=-O2 -fPIC"}`.cwd(source).quiet();
     const built = [...new Bun.Glob("liburing-ffi.so.2.*").scanSync(join(source, "src"))][0];
     if (built === undefined) throw new Error("Cannot find liburing-ffi.so in the build");

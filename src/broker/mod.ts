@@ -3,8 +3,6 @@
 // decided (M2). Keeps: offsets of a partition are dense; a group never goes back; a topic id is never used again.
 // Called by `replica/`, at start for folded state and then for every committed entry.
 
-export { GroupTable } from "./groups.ts";
 export { KeyWindow } from "./key-window.ts";
 export { choosePartition, isName, PARTITIONS_MAX } from "./names.ts";
-export { effectiveRule, type RetentionRule } from "./retention.ts";
 export { BrokerState, type Topic, type WriteMode } from "./state.ts";

@@ -6,6 +6,8 @@ import {
   COMMAND,
   type CommandCursor,
   type ControlCommand,
+  RETENTION_ALL_PARTITIONS,
+  RETENTION_ALL_TOPICS,
   type Remembered,
 } from "../model/command-codec.ts";
 import { GroupTable } from "./groups.ts";
@@ -242,13 +244,13 @@ export class BrokerState {
 
   #setRule(command: Extract<ControlCommand, { kind: "retentionSet" }>): void {
     const rule: RetentionRule = { ttlMs: command.ttlMs, maxBytes: command.maxBytes };
-    if (command.topicId === 0) {
+    if (command.topicId === RETENTION_ALL_TOPICS) {
       this.#allTopicsRule = rule;
       return;
     }
     const topic = this.#byId.get(command.topicId);
     if (topic === undefined) return;
-    if (command.partition === 0xff_ff) topic.rule = rule;
+    if (command.partition === RETENTION_ALL_PARTITIONS) topic.rule = rule;
     else topic.partitionRules.set(command.partition, rule);
   }
 

@@ -3,7 +3,6 @@
 // Keeps: a completion without an error means that the bytes are on the medium; memory handed over is not looked at
 // after its completion. Called by `main.ts` and `cli/`, which lock the directory first, and open one disk on it.
 
-export { type OpenedDisk, openDisk } from "./detect.ts";
+export { openDisk } from "./detect.ts";
 export { NodeFiles } from "./files.ts";
-export { type DirectoryLock, lockDirectory } from "./lock.ts";
-export type { MeasuredDisk } from "./measured-disk.ts";
+export { lockDirectory } from "./lock.ts";

@@ -21,18 +21,12 @@ export {
   readEntryHeader,
   sealEntry,
 } from "./format.ts";
-export { type DirectoryReport, inspectLog, type SegmentReport } from "./inspect.ts";
+export { inspectLog, type SegmentReport } from "./inspect.ts";
 export { type DiskJob, type JobResult, runJob } from "./jobs.ts";
 export type { HardState } from "./metadata.ts";
 export { partitionKey } from "./offset-index.ts";
-export { type RecoveredLog, type RecoveryOptions, recover } from "./recovery.ts";
-export {
-  type LogEvent,
-  type LogLimits,
-  type LogProbe,
-  type SealedWrite,
-  SegmentLog,
-} from "./segment-log.ts";
+export { recover } from "./recovery.ts";
+export { type LogLimits, type SealedWrite, SegmentLog } from "./segment-log.ts";
 export type { RecordSlice } from "./segment-reader.ts";
 export type { ChainEnd } from "./segment-scan.ts";
 export type { Slab, TailBuffer } from "./tail-buffer.ts";

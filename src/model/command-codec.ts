@@ -32,10 +32,9 @@ export const CHUNK_COMMAND_BYTES = COMMAND_HEADER_BYTES + CHUNK_BODY_BYTES;
 /** Bytes of a `remembered` body before its key. */
 const REMEMBERED_FIXED_BYTES = 40;
 
-/** In `retentionSet`: every topic; every partition; leave the limit as it is. */
+/** In `retentionSet`: every topic; every partition. */
 export const RETENTION_ALL_TOPICS = 0;
 export const RETENTION_ALL_PARTITIONS = 0xff_ff;
-export const RETENTION_UNCHANGED = Number.MAX_SAFE_INTEGER;
 
 /** Commands that are met once in a while, as objects. Chunks and remembered keys are read in place instead. */
 export type ControlCommand =

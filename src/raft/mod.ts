@@ -3,6 +3,5 @@
 // counting. Driven by `replica/` and by `test/sim`. This version forms clusters of one voter: elections, the commit rule
 // and reads are those of Raft, and what only several voters need (replication, pre-vote, membership) is not here yet.
 
-export { majorityIndex } from "./quorum.ts";
-export { createRaft, type RaftRole, type RaftState } from "./state.ts";
-export { type RaftInput, type RaftReady, step } from "./step.ts";
+export { createRaft, type RaftState } from "./state.ts";
+export { type RaftReady, step } from "./step.ts";

@@ -2,8 +2,8 @@
 // HTTP, never touches a file. Keeps: nothing is answered before it is committed and durable as asked; state is what the
 // log says. Driven by `main.ts` in production and by `test/sim` in simulation, the same class in both.
 
-export { type Clock, LogTime } from "./log-time.ts";
+export type { Clock } from "./log-time.ts";
 export { NodeBroker } from "./node-broker.ts";
-export type { ProduceRequest, ProduceSink, RequestTurn } from "./ports.ts";
+export type { ProduceRequest } from "./ports.ts";
 export { ReplicaProbe } from "./probe.ts";
-export { Replica, type ReplicaOptions } from "./replica.ts";
+export { Replica } from "./replica.ts";

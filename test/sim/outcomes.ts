@@ -28,8 +28,10 @@ export function acknowledged(
     `Write ${write.id} has ${write.values.length}, not ${count}`,
   );
   if (duplicate === 1) {
-    const isBefore = write.ownerBefore?.firstOffset === firstOffset;
-    const owner = isBefore ? write.ownerBefore : shadow.owner(write);
+    const present = shadow.owner(write);
+    const isBefore =
+      write.ownerBefore?.firstOffset === firstOffset && write.ownerBefore.partition === partition;
+    const owner = isBefore && present?.firstOffset !== firstOffset ? write.ownerBefore : present;
     write.fate = "answered";
     claim(owner !== undefined, `Write ${write.id} is called a duplicate of nothing`);
     claim(

@@ -5,7 +5,7 @@ import { encodeText, sameBytes } from "../../src/lib/bytes.ts";
 import type { RecordSlice } from "../../src/log/mod.ts";
 import { RecordCursor } from "../../src/model/record.ts";
 import type { Node } from "./node.ts";
-import { claim, type Shadow, type ShadowTopic, type Write } from "./shadow.ts";
+import { claim, type Shadow, type ShadowRule, type ShadowTopic, type Write } from "./shadow.ts";
 
 /** One record as it was read. */
 interface ReadRecord {
@@ -88,7 +88,11 @@ export function settle(node: Node, shadow: Shadow, read: ReadRange): void {
   const before = new Set(kept.map(({ write }) => write.id));
   for (const { write, partition, offset } of kept) shadow.store(write, partition, offset);
   for (const write of shadow.writes) {
-    if (write.fate === "unknown" && !before.has(write.id)) write.fate = "absent";
+    if (write.fate !== "unknown" || before.has(write.id)) continue;
+    write.fate = "absent";
+    // Of a topic that went, nobody can tell whether its last keys are in the window.
+    const isGone = !shadow.topics.get(write.topicId)?.isAlive;
+    if (isGone && write.idempotencyKey !== undefined) shadow.keyedCount += 1;
   }
   settleRules(node, shadow);
   settleKeys(node, shadow);
@@ -254,13 +258,18 @@ function replace<K, V>(into: Map<K, V>, from: ReadonlyMap<K, V>): void {
   for (const [key, value] of from) into.set(key, value);
 }
 
-/** Whether each partition has the rule that the shadow gives it. */
+/** Whether each level has the rule that was set there, and each partition the one that follows. */
 export function hasRules(node: Node, shadow: Shadow): boolean {
-  for (const topic of node.replica.state.topics()) {
+  const { state } = node.replica;
+  const isRule = (rule: ShadowRule, wanted: ShadowRule | undefined): boolean =>
+    rule.ttlMs === (wanted?.ttlMs ?? 0) && rule.maxBytes === (wanted?.maxBytes ?? 0);
+  if (!isRule(state.ruleAt(undefined, undefined), shadow.rules.get("*"))) return false;
+  for (const topic of state.topics()) {
+    if (!isRule(state.ruleAt(topic, undefined), shadow.rules.get(`${topic.id}`))) return false;
     for (let partition = 0; partition < topic.partitions; partition++) {
-      const rule = node.replica.state.ruleOf(topic, partition);
-      const wanted = shadow.ruleOf(topic.id, partition);
-      if (rule.ttlMs !== wanted.ttlMs || rule.maxBytes !== wanted.maxBytes) return false;
+      const set = shadow.rules.get(`${topic.id}/${partition}`);
+      if (!isRule(state.ruleAt(topic, partition), set)) return false;
+      if (!isRule(state.ruleOf(topic, partition), shadow.ruleOf(topic.id, partition))) return false;
     }
   }
   return true;

@@ -13,7 +13,7 @@ import { temporaryDirectory } from "../support/real-disk.ts";
 
 const TEST_MS_MAX = 120_000;
 const STALL_MS = 3000;
-const HEALTH_MS_MAX = 500;
+const HEALTH_MS_MAX = 1000;
 const TOPIC = "stalls";
 const PARTITIONS = 2;
 

@@ -163,14 +163,12 @@ export async function lastSyncedBatchId(url: string): Promise<number> {
   return fields.last_synced_batch_id;
 }
 
-/** One number of `/metrics`; the sum when it has several label sets. */
-export async function metric(url: string, name: string): Promise<number> {
-  const text = await (await call(url, "/metrics")).text();
-  let sum = 0;
-  for (const line of text.split("\n")) {
-    if (line.startsWith(`${name} `) || line.startsWith(`${name}{`)) {
-      sum += Number(line.slice(line.lastIndexOf(" ") + 1));
-    }
-  }
-  return sum;
+/** Numbers of `/metrics`, all of one moment; a name with several label sets gives their sum. */
+export async function metrics(url: string, names: readonly string[]): Promise<readonly number[]> {
+  const lines = (await (await call(url, "/metrics")).text()).split("\n");
+  return names.map((name) =>
+    lines
+      .filter((line) => line.startsWith(`${name} `) || line.startsWith(`${name}{`))
+      .reduce((sum, line) => sum + Number(line.slice(line.lastIndexOf(" ") + 1)), 0),
+  );
 }

@@ -34,6 +34,7 @@ async function fill(directory: string, records: number, partitions: number): Pro
     disk,
     clock: { wallMs: Date.now, monotonicMs: () => performance.now() },
     sink: {
+      submittedMs: 0,
       produced: () => {
         done += 1;
       },

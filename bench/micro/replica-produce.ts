@@ -20,6 +20,7 @@ export async function run({ size }: { size: "tiny" | "real" }) {
     disk,
     clock: { wallMs: Date.now, monotonicMs: () => performance.now() },
     sink: {
+      submittedMs: 0,
       produced: () => {
         done += 1;
       },

@@ -61,6 +61,8 @@ export interface ProduceRequest {
 
 /** How a produce ended, in numbers only: the hot path makes no object for it. */
 export interface ProduceSink {
+  /** When the write that the completions speak of was handed to the disk: milliseconds of the monotonic clock. */
+  submittedMs: number;
   /**
    * A produce was stored, or was stored before.
    * @param waiter As given to `produce`.

@@ -26,6 +26,7 @@ const handOut = (resolve: Resolve): void => {
 
 /** The slot table; it takes the broker's completions. */
 export class Waiters implements ProduceSink {
+  submittedMs = 0;
   readonly #admission: Admission;
   readonly #alarms: Alarms;
   readonly #errors: ErrorReplies;
@@ -180,12 +181,14 @@ export class Waiters implements ProduceSink {
     const parsed = this.#parsedNs[slot] as number;
     // A completion within the call itself: the whole rest is the broker's.
     const taken = (this.#takenNs[slot] as number) || now;
+    // What was answered without a write of its own has waited for one of others.
+    const submitted = Math.min(Math.max(this.submittedMs * 1e6, taken), now);
     const micros = (from: number, to: number): number =>
       Math.max(0, Math.round((to - from) / 1000));
     const received = micros(started, parsed);
     const produced = micros(parsed, taken);
-    const waited = micros(taken, now);
-    return `,"queue_us":0,"recv_parse_us":${received},"server_us":${micros(started, now)},"produce_us":${produced},"sync_wait_us":${waited}`;
+    const waited = micros(submitted, now);
+    return `,"queue_us":${micros(taken, submitted)},"recv_parse_us":${received},"server_us":${micros(started, now)},"produce_us":${produced},"sync_wait_us":${waited}`;
   }
 
   #answer(slot: number, reply: Response): void {

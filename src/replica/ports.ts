@@ -20,6 +20,8 @@ export interface ProduceRequest {
 
 /** How a produce ended, in numbers only. */
 export interface ProduceSink {
+  /** When the write that the completions speak of was handed to the disk: milliseconds of the monotonic clock. */
+  submittedMs: number;
   produced(
     waiter: number,
     firstOffset: number,

@@ -308,6 +308,7 @@ export class Replica {
       count += 1;
     }
     this.#unapplied.splice(0, count);
+    this.sink.submittedMs = this.#lastWriteMs;
     this.waiters.wake(this.appliedIndex, this.sink);
     this.callbacks.wake(this.appliedIndex);
   }

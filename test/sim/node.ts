@@ -43,6 +43,7 @@ export class Node {
       disk,
       clock: options.clock,
       sink: {
+        submittedMs: 0,
         produced: (waiter, firstOffset, count, partition, raftIndex, synced, duplicate) =>
           onProduced(life, waiter, {
             firstOffset,

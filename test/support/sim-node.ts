@@ -75,6 +75,7 @@ export class SimNode {
       disk,
       clock,
       sink: {
+        submittedMs: 0,
         produced: (waiter, firstOffset, count, partition, raftIndex, synced, duplicate) => {
           const outcome = { firstOffset, count, partition, raftIndex, synced, duplicate };
           this.outcomes.set(waiter, outcome);

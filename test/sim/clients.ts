@@ -46,6 +46,7 @@ export class Clients {
   /** One act of some client. */
   act(node: Node): void {
     const { plan } = this.#world;
+    if (node.inFlight === 0) node.busySinceMs = this.#world.now;
     const alive = [...this.#shadow.topics.values()].filter((topic) => topic.isAlive);
     const topic = alive.length === 0 ? undefined : this.#pick(alive);
     const isControl = this.#prng.chance(plan.controlShare);
@@ -111,7 +112,7 @@ export class Clients {
         contentOf(id, index, 8 + this.#prng.below(bytesMax)),
       ),
       fingerprint: `${id}`,
-      submittedMs: this.#world.now,
+      openedMs: node.busySinceMs,
       ownerBefore: undefined,
       fate: "pending",
       partition: -1,
@@ -128,7 +129,7 @@ export class Clients {
       ownerBefore: this.#shadow.owner(request),
       id: this.#shadow.writes.length + 1,
       life: node.life,
-      submittedMs: this.#world.now,
+      openedMs: node.busySinceMs,
       fate: "pending",
       partition: -1,
       firstOffset: -1,

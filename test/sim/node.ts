@@ -29,6 +29,8 @@ export class Node {
   isTurnRequested = false;
   /** Whether what it recovered was looked at and taken over. */
   isSettled = false;
+  /** Since when some act has been under way: no entry that is open was opened before. */
+  busySinceMs = 0;
   /** Acts whose answer is outstanding. */
   inFlight = 0;
 

@@ -29,7 +29,8 @@ export interface Write {
   readonly expectedOffset: number;
   readonly values: readonly Uint8Array[];
   readonly fingerprint: string;
-  readonly submittedMs: number;
+  /** The earliest time that its entry may carry. */
+  readonly openedMs: number;
   /** What its key stood for when it was sent: its answer may come after that has left the window. */
   readonly ownerBefore: Write | undefined;
   fate: "pending" | "unknown" | "stored" | "absent" | "answered";
@@ -154,7 +155,7 @@ export class Shadow {
     if (this.ttlMsMin > 1e12) return false;
     return (
       (this.clockJumps && owner.life !== life) ||
-      1.1 * (now - owner.submittedMs) + 100 >= this.ttlMsMin
+      1.1 * (now - owner.openedMs) + 100 >= this.ttlMsMin
     );
   }
 

@@ -1,5 +1,5 @@
 // Drives one server with one kind of work and prints what it did. With `--binary` or `--source` it starts the server.
-// Usage: bun bench/load/run.ts --url http://127.0.0.1:1109 --mode produce|batch|consume|tail --connections 64
+// Usage: bun bench/load/run.ts --url http://127.0.0.1:1109 --mode produce|batch|consume|tail|tail-json --connections 64
 //        --duration 10s [--warmup 1s] [--rate N [--spin]] [--http2 --streams 32] [--pid N] [--json file]
 //        [--topic bench] [--partition 0] [--token dev] [--bytes 64] [--records 1000] [--fill N]
 
@@ -62,10 +62,12 @@ function work(): Work {
     case "consume":
       return consumeWork(target, records);
     case "tail":
-      return tailWork(target);
+      return tailWork(target, "raw");
+    case "tail-json":
+      return tailWork(target, "text");
     default:
       throw new Error(
-        `Cannot run the mode ${values.mode}: there are produce, batch, consume and tail`,
+        `Cannot run the mode ${values.mode}: there are produce, batch, consume, tail and tail-json`,
       );
   }
 }
@@ -95,7 +97,7 @@ async function main(): Promise<void> {
     work: work(),
     connections: Number(values.connections),
     durationMs: milliseconds(values.duration),
-    warmupMs: values.mode === "tail" ? 0 : milliseconds(values.warmup),
+    warmupMs: values.mode.startsWith("tail") ? 0 : milliseconds(values.warmup),
     protocol: values.http2 ? "http2" : "http1",
     streams: Number(values.streams),
     isSpinning: values.spin,
@@ -104,7 +106,7 @@ async function main(): Promise<void> {
   };
   const result: LoadResult = await runLoad(options);
   printLoad(result);
-  if (values.mode === "tail") {
+  if (values.mode.startsWith("tail")) {
     const perSecond = Math.round(result.records / Math.max(result.activeSeconds, 0.001));
     console.log(
       `${result.records} lines in ${result.activeSeconds} s of arrival: ${perSecond} lines/s`,

@@ -102,7 +102,7 @@ for (const protocol of ["http1", "http2"] as const) {
       return new Response(new ReadableStream({ pull }));
     });
 
-    const result = await load(server.url, tailWork(target), {
+    const result = await load(server.url, tailWork(target, "text"), {
       protocol,
       connections: 1,
       warmupMs: 0,

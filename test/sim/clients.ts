@@ -360,11 +360,13 @@ function requestOf(write: Write): Parameters<Node["broker"]["produce"]>[1] {
   const [first = new Uint8Array(0)] = values;
   const request = {
     topicId,
+    ack: "configured" as const,
     partition: asked,
     key,
     idempotencyKey:
       write.idempotencyKey === undefined ? undefined : encodeText(write.idempotencyKey),
     expectedOffset,
+    ack: "configured" as const,
     headers,
     count: values.length,
   };

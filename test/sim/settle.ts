@@ -2,10 +2,12 @@
 // somewhere, each act whole. Compares first; takes over what it found only when all of it was right.
 
 import { encodeText, sameBytes } from "../../src/lib/bytes.ts";
-import type { RecordSlice } from "../../src/log/mod.ts";
+import type { RecordSlice } from "../../src/model/record.ts";
 import { RecordCursor } from "../../src/model/record.ts";
 import type { Node } from "./node.ts";
 import { claim, type Shadow, type ShadowRule, type ShadowTopic, type Write } from "./shadow.ts";
+
+type RecordSlice = Awaited<ReturnType<Node["broker"]["read"]>>["slices"][number];
 
 /** One record as it was read. */
 interface ReadRecord {

@@ -6,9 +6,12 @@ import { Prng } from "../../src/lib/prng.ts";
 import type { Result } from "../../src/lib/result.ts";
 import type { LogLimits } from "../../src/log/mod.ts";
 import type { Refusal } from "../../src/model/errors.ts";
+import type { ProduceRequest } from "../../src/model/produce.ts";
 import { RecordCursor } from "../../src/model/record.ts";
-import { NodeBroker, type ProduceRequest, Replica } from "../../src/replica/mod.ts";
+import { NodeBroker, Replica } from "../../src/replica/mod.ts";
 import { SimDisk, type SimDiskOptions } from "./sim-disk.ts";
+
+type ProduceRequest = Parameters<NodeBroker["produce"]>[1];
 
 /** How a produce ended. */
 export type ProduceOutcome =
@@ -171,10 +174,12 @@ export class SimNode {
     const waiter = this.#nextWaiter++;
     const bytes = (text: string | undefined): Uint8Array | undefined =>
       text === undefined ? undefined : new TextEncoder().encode(text);
-    const refused = this.broker.produce(waiter, {
+    const request = {
       topicId,
+      ack: "configured" as const,
       partition: 0,
       expectedOffset: -1,
+      ack: "configured",
       headers: undefined,
       ranges: undefined,
       count: 1,
@@ -182,12 +187,15 @@ export class SimNode {
       body: typeof body === "string" ? new TextEncoder().encode(body) : body,
       key: bytes(fields.key),
       idempotencyKey: bytes(fields.idempotencyKey),
-    });
+    };
+    const refused = this.broker.produce(waiter, request);
     if (refused !== undefined) this.outcomes.set(waiter, { refused });
     return waiter;
   }
 
-  /** How a produce ended. */
+  type ProduceRequest = Parameters<NodeBroker["produce"]>[1];
+
+/** How a produce ended. */
   outcome(waiter: number): ProduceOutcome {
     this.until(() => this.outcomes.has(waiter));
     return this.outcomes.get(waiter) as ProduceOutcome;

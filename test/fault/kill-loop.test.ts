@@ -2,6 +2,7 @@
 // or garbled, and commits never go back. `KILL_ROUNDS=200` is the long run.
 
 import { expect, test } from "bun:test";
+import { readdirSync } from "node:fs";
 import { Prng } from "../../src/lib/prng.ts";
 import { createTopic } from "../support/node-client.ts";
 import { Load } from "../support/node-load.ts";
@@ -24,6 +25,16 @@ const SETTINGS: readonly Readonly<Record<string, string>>[] = [
   { RF_SEGMENT_BYTES: "17825792" },
   SMALL_SEGMENTS,
 ];
+/** How many files there are of each kind: a base says that deltas were merged. */
+function filesByKind(dataDir: string): string {
+  const kinds = new Map<string, number>();
+  for (const name of readdirSync(dataDir)) {
+    const kind = name.split(".")[1] ?? name;
+    kinds.set(kind, (kinds.get(kind) ?? 0) + 1);
+  }
+  return [...kinds].map(([kind, count]) => `${count} ${kind}`).join(", ");
+}
+
 /** Moments of a start at which it is killed, too. */
 const START_EVENTS = ["starting", "disk", "recovered", "became_leader"] as const;
 
@@ -78,7 +89,7 @@ test(
         `${((performance.now() - started) / 1000).toFixed(0)} s; ${oracle.acknowledged} acknowledged of ` +
         `${oracle.seen} records; ${unanswered} requests unanswered, ${load.retried} retried by key, ` +
         `${load.duplicates} of them already there; ready after ${readyMs[readyMs.length >> 1]?.toFixed(0)} ms ` +
-        `in the median, ${readyMs.at(-1)?.toFixed(0)} ms at most`,
+        `in the median, ${readyMs.at(-1)?.toFixed(0)} ms at most; files: ${filesByKind(dataDir)}`,
     );
     clean();
   },

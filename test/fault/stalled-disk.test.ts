@@ -3,10 +3,10 @@
 import { expect, test } from "bun:test";
 import { join } from "node:path";
 import { Prng } from "../../src/lib/prng.ts";
-import { createTopic, readAll } from "../support/node-client.ts";
+import { createTopic, produce, readAll, type WriteReply } from "../support/node-client.ts";
 import { Load } from "../support/node-load.ts";
 import { canMount, mount } from "../support/node-mount.ts";
-import { LogOracle } from "../support/node-oracle.ts";
+import { LogOracle, recordValue } from "../support/node-oracle.ts";
 import { type RunningNode, startNode, waitUntil } from "../support/node-process.ts";
 import { canTrace, delayNextSync } from "../support/node-strace.ts";
 import { temporaryDirectory } from "../support/real-disk.ts";
@@ -106,3 +106,42 @@ for (const kind of ["uring", "worker"] as const) {
     TEST_MS_MAX,
   );
 }
+
+test.if(canMount("ext4") && Bun.which("fsfreeze") !== null)(
+  "writes that outwait their time on a stalled disk are honest unknowns, and a repeat by key stores each once",
+  async () => {
+    using disk = mount("ext4", 768);
+    const dataDir = join(disk?.path ?? "", "data");
+    await using node = await startNode({ dataDir, env: { RF_WRITE_TIMEOUT_MS: "500" } });
+    await createTopic(node.url, TOPIC, PARTITIONS);
+    const sendAll = (): Promise<readonly WriteReply[]> =>
+      Promise.all(
+        Array.from({ length: 50 }, (_, i) =>
+          produce(
+            node.url,
+            { topic: TOPIC, partition: 0, idempotencyKey: `key ${i}` },
+            recordValue(`r${i}`, 0, 1, 20_000),
+          ),
+        ),
+      );
+
+    disk?.stall(true);
+    const stalled = await sendAll();
+    const again = sendAll();
+    disk?.stall(false);
+    const statuses = new Set((await again).map((reply) => reply.status));
+    const last = await sendAll();
+
+    expect(new Set(stalled.map((reply) => `${reply.status} ${reply.error}`))).toEqual(
+      new Set(["504 timeout"]),
+    );
+    expect([...statuses].every((status) => status === 200 || status === 504)).toBe(true);
+    const oracle = new LogOracle(TOPIC, PARTITIONS);
+    for (const [i, reply] of last.entries()) oracle.acknowledge(`r${i}`, 1, reply);
+    await oracle.check(node.url, true);
+    expect(oracle.faults).toEqual([]);
+    expect(oracle.seen).toBe(last.length);
+    expect(last.every((reply) => reply.isDuplicate)).toBe(true);
+  },
+  TEST_MS_MAX,
+);

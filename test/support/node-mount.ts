@@ -4,6 +4,9 @@ import { mkdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { temporaryDirectory } from "./real-disk.ts";
 
+/** No test lets a disk wait for longer. */
+const STALL_MS_MAX = 20_000;
+
 /** A kind of file system. */
 export type FileSystem = "tmpfs" | "ext4";
 
@@ -34,16 +37,21 @@ export function mount(kind: FileSystem, mebibytes: number): Mount | undefined {
     clean();
     return undefined;
   }
+  let thaw: Timer | undefined;
   return {
     path,
     lock: () => {
       if (!run("mount", "-o", "remount,ro", path)) throw new Error(`Cannot remount ${path}`);
     },
     stall: (isStalled) => {
+      clearTimeout(thaw);
       if (!run("fsfreeze", isStalled ? "--freeze" : "--unfreeze", path))
         throw new Error(`Cannot freeze ${path}`);
+      // A process that waits for a frozen disk cannot even be killed: a test that fails must not leave one behind.
+      if (isStalled) thaw = setTimeout(() => run("fsfreeze", "--unfreeze", path), STALL_MS_MAX);
     },
     [Symbol.dispose]: () => {
+      clearTimeout(thaw);
       // A process that has just been killed may hold it for a moment; a lazy unmount waits for nobody.
       if (!run("umount", path)) run("umount", "-l", path);
       rmSync(root, { recursive: true, force: true });

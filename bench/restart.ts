@@ -8,7 +8,8 @@ import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { openDisk } from "../src/io/mod.ts";
 import { silentLogger } from "../src/lib/logger.ts";
-import { NodeBroker, type ProduceRequest, Replica } from "../src/replica/mod.ts";
+import type { ProduceRequest } from "../src/model/produce.ts";
+import { NodeBroker, Replica } from "../src/replica/mod.ts";
 import { circumstances, keepResult } from "./load/report.ts";
 
 const { values } = parseArgs({
@@ -60,6 +61,7 @@ async function fill(directory: string, records: number, partitions: number): Pro
     key: undefined,
     idempotencyKey: undefined,
     expectedOffset: -1,
+    ack: "configured",
     headers: undefined,
     body: new Uint8Array(64).fill(97),
     ranges: undefined,

@@ -5,7 +5,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { openDisk } from "../../src/io/mod.ts";
 import { silentLogger } from "../../src/lib/logger.ts";
-import { NodeBroker, type ProduceRequest, Replica } from "../../src/replica/mod.ts";
+import type { ProduceRequest } from "../../src/model/produce.ts";
+import { NodeBroker, Replica } from "../../src/replica/mod.ts";
 
 const nextTurn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
 
@@ -58,6 +59,7 @@ export async function run({ size }: { size: "tiny" | "real" }) {
       key: undefined,
       idempotencyKey: undefined,
       expectedOffset: -1,
+      ack: "configured",
       headers: undefined,
       body: new Uint8Array(64),
       ranges: undefined,

@@ -6,9 +6,9 @@ import {
   COMMAND,
   type CommandCursor,
   type ControlCommand,
+  newRemembered,
   RETENTION_ALL_PARTITIONS,
   RETENTION_ALL_TOPICS,
-  type Remembered,
 } from "../model/command-codec.ts";
 import { GroupTable } from "./groups.ts";
 import { KeyWindow } from "./key-window.ts";
@@ -72,15 +72,7 @@ export class BrokerState {
   keysDroppedEarly = 0;
   #allTopicsRule: RetentionRule = NO_RULE;
   #partitionCount = 0;
-  readonly #outcome: Remembered = {
-    topicId: 0,
-    partition: 0,
-    count: 0,
-    firstOffset: 0,
-    timestampMs: 0,
-    fingerprintLow: 0,
-    fingerprintHigh: 0,
-  };
+  readonly #outcome = newRemembered();
 
   /** Whether the log has settings: a new log gets them from its first leader (RULINGS M3). */
   get hasSettings(): boolean {

@@ -7,8 +7,6 @@ export type {
   GroupView,
   NodeStatus,
   PartitionView,
-  ProduceRequest,
-  ProduceSink,
   ReadRequest,
   RecordBatch,
   RetentionView,

@@ -3,9 +3,8 @@
 
 import type { Result } from "../lib/result.ts";
 import type { Refusal } from "../model/errors.ts";
-
-/** Which nodes must have synced a write before it is answered. `configured` takes the topic's or the node's own. */
-export type Ack = "configured" | "leader" | "majority" | "all";
+import type { ProduceRequest } from "../model/produce.ts";
+import type { RecordSlice } from "../model/record.ts";
 
 /** `sealed` goes to the log; `rocket` stays in memory. */
 export type WriteMode = "sealed" | "rocket";
@@ -37,62 +36,6 @@ export interface GroupView {
 export interface RetentionView {
   readonly ttlMs: number;
   readonly maxBytes: number;
-}
-
-/** The smallest and the largest record that one produce carries share this form. The broker reads it at once and keeps nothing of it. */
-export interface ProduceRequest {
-  topicId: number;
-  /** -1: by key when there is one, else spread evenly. */
-  partition: number;
-  key: Uint8Array | undefined;
-  idempotencyKey: Uint8Array | undefined;
-  /** -1: none. */
-  expectedOffset: number;
-  ack: Ack;
-  /** Encoded by `encodeHeaders` of `model/record.ts`; kept with every record of the request. */
-  headers: Uint8Array | undefined;
-  /** One record: its value. Several: the body in which `ranges` lie. */
-  body: Uint8Array;
-  /** Undefined: one record, the whole body. Else `[start, end, start, end, …]`, one pair per record, in order. */
-  ranges: Int32Array | undefined;
-  /** How many pairs of `ranges` count. */
-  count: number;
-}
-
-/** How a produce ended, in numbers only: the hot path makes no object for it. */
-export interface ProduceSink {
-  /** When the write that the completions speak of was handed to the disk: milliseconds of the monotonic clock. */
-  submittedMs: number;
-  /**
-   * A produce was stored, or was stored before.
-   * @param waiter As given to `produce`.
-   * @param raftIndex Of the entry that holds it; 0 for rocket and duplicates.
-   * @param synced Of RULINGS M13: 1 true, 0 false, -1 null.
-   * @param duplicate -1: no idempotency key was given; 0: first write; 1: duplicate.
-   */
-  produced(
-    waiter: number,
-    firstOffset: number,
-    count: number,
-    partition: number,
-    raftIndex: number,
-    synced: number,
-    duplicate: number,
-  ): void;
-  /** A produce was refused, or its fate is unknown (`timeout`). */
-  refused(waiter: number, refusal: Refusal): void;
-}
-
-/** A piece of one partition: whole records, back to back, as `RecordCursor` of `model/record.ts` walks them. */
-export interface RecordSlice {
-  readonly bytes: Uint8Array;
-  readonly start: number;
-  readonly end: number;
-  /** Offset of the first record in the slice; it may lie before the one that was asked for. */
-  readonly baseOffset: number;
-  readonly count: number;
-  /** Append time that record deltas add to. */
-  readonly timestampMs: number;
 }
 
 /** What `read` found. The bytes are valid until the caller gives up its turn: encode at once. */

@@ -4,7 +4,7 @@
 
 import { type Result, succeed } from "../lib/result.ts";
 import type { Refusal } from "../model/errors.ts";
-import type { Ack } from "./ports.ts";
+import type { Ack } from "../model/produce.ts";
 import { checkQuery } from "./schemas/check.ts";
 import { ProduceQuerySchema } from "./schemas/requests.ts";
 

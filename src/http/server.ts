@@ -3,13 +3,14 @@
 import { type Config, limits } from "../config/mod.ts";
 import { FatalError } from "../lib/fatal.ts";
 import type { Logger } from "../lib/logger.ts";
+import type { ProduceSink } from "../model/produce.ts";
 import { Admission } from "./admission.ts";
 import { Alarms } from "./alarms.ts";
 import { createApp } from "./app.ts";
 import { Authority } from "./auth.ts";
 import { ErrorReplies } from "./errors.ts";
 import { Lifecycle } from "./lifecycle.ts";
-import type { BrokerPort, ProduceSink } from "./ports.ts";
+import type { BrokerPort } from "./ports.ts";
 import type { HttpRooms } from "./rooms.ts";
 import { allRoutes } from "./routes.ts";
 import { HttpStats, type TopicTraffic } from "./stats.ts";

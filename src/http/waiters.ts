@@ -4,10 +4,10 @@
 import { limits } from "../config/mod.ts";
 import { assert } from "../lib/assert.ts";
 import { type Refusal, refuse } from "../model/errors.ts";
+import type { ProduceSink } from "../model/produce.ts";
 import type { Admission } from "./admission.ts";
 import type { Alarms } from "./alarms.ts";
 import type { ErrorReplies } from "./errors.ts";
-import type { ProduceSink } from "./ports.ts";
 import { produceReply } from "./replies.ts";
 import type { RouteStats, TopicTraffic } from "./stats.ts";
 

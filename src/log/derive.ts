@@ -6,8 +6,8 @@ import {
   COMMAND,
   CommandCursor,
   type ControlCommand,
+  newRemembered,
   putCommand,
-  type Remembered,
 } from "../model/command-codec.ts";
 import type { Files } from "./disk.ts";
 import { FileError } from "./disk.ts";
@@ -254,15 +254,7 @@ function walkWindow(sources: readonly StateFileReader[]): {
   readonly left: number;
   readonly settings: Extract<ControlCommand, { kind: "settings" }> | undefined;
 } {
-  const outcome: Remembered = {
-    topicId: 0,
-    partition: 0,
-    count: 0,
-    firstOffset: 0,
-    timestampMs: 0,
-    fingerprintLow: 0,
-    fingerprintHigh: 0,
-  };
+  const outcome = newRemembered();
   let settings: Extract<ControlCommand, { kind: "settings" }> | undefined;
   // Times of the keys, oldest first; those before `left` have left. A million keys are 8 MB.
   const times: number[] = [];

@@ -27,6 +27,5 @@ export type { HardState } from "./metadata.ts";
 export { partitionKey } from "./offset-index.ts";
 export { recover } from "./recovery.ts";
 export { type LogLimits, type SealedWrite, SegmentLog } from "./segment-log.ts";
-export type { RecordSlice } from "./segment-reader.ts";
 export type { ChainEnd } from "./segment-scan.ts";
 export type { Slab, TailBuffer } from "./tail-buffer.ts";

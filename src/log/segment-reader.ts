@@ -6,7 +6,7 @@ import { viewOf } from "../lib/bytes.ts";
 import { crc32 } from "../lib/checksum.ts";
 import { FatalError } from "../lib/fatal.ts";
 import { COMMAND, CommandCursor } from "../model/command-codec.ts";
-import { RecordCursor } from "../model/record.ts";
+import { RecordCursor, type RecordSlice } from "../model/record.ts";
 import type { Disk, DiskFile } from "./disk.ts";
 import {
   ENTRY_HEADER_BYTES,
@@ -21,17 +21,6 @@ import { partitionKey } from "./offset-index.ts";
 import type { LiveSegment } from "./recovery.ts";
 import type { SegmentSet } from "./segment-set.ts";
 import type { TailBuffer } from "./tail-buffer.ts";
-
-/** Whole records of one partition, back to back. */
-export interface RecordSlice {
-  readonly bytes: Uint8Array;
-  readonly start: number;
-  readonly end: number;
-  /** Offset of the first; it may lie before the one that was asked for. */
-  readonly baseOffset: number;
-  readonly count: number;
-  readonly timestampMs: number;
-}
 
 /** What a read is asked for: `[offset, endOffset)`, and no more than about so much. */
 export interface ReadRange {

@@ -147,6 +147,17 @@ export interface Remembered {
   fingerprintHigh: number;
 }
 
+/** An outcome to read into. */
+export const newRemembered = (): Remembered => ({
+  topicId: 0,
+  partition: 0,
+  count: 0,
+  firstOffset: 0,
+  timestampMs: 0,
+  fingerprintLow: 0,
+  fingerprintHigh: 0,
+});
+
 /** Appends a remembered key. */
 export function putRemembered(writer: ByteWriter, outcome: Remembered, key: Uint8Array): void {
   const at = writer.reserve(COMMAND_HEADER_BYTES);

@@ -76,6 +76,18 @@ export function putRecord(
   return position + end - start;
 }
 
+/** A piece of one partition: whole records, back to back, as `RecordCursor` walks them. */
+export interface RecordSlice {
+  readonly bytes: Uint8Array;
+  readonly start: number;
+  readonly end: number;
+  /** Offset of the first record in the slice; it may lie before the one that was asked for. */
+  readonly baseOffset: number;
+  readonly count: number;
+  /** Append time that record deltas add to. */
+  readonly timestampMs: number;
+}
+
 /**
  * Walks records in place, making no object per record. Bytes come from a chunk whose checksum held, yet every
  * length is checked: `next` answers false at the end and when the bytes are no record (`isBroken`).

@@ -17,8 +17,8 @@ import {
   type TailBuffer,
 } from "../log/mod.ts";
 import { CHUNK_COMMAND_BYTES, putChunk } from "../model/command-codec.ts";
+import type { ProduceRequest } from "../model/produce.ts";
 import { putRecord, recordSize } from "../model/record.ts";
-import type { ProduceRequest } from "./ports.ts";
 
 /** An entry closes at 1 MiB or one request, whichever is larger (RULINGS C4). */
 const ENTRY_DATA_BYTES_MAX = 1 << 20;

@@ -4,6 +4,5 @@
 
 export type { Clock } from "./log-time.ts";
 export { NodeBroker } from "./node-broker.ts";
-export type { ProduceRequest } from "./ports.ts";
 export { ReplicaProbe } from "./probe.ts";
 export { Replica } from "./replica.ts";

@@ -3,10 +3,11 @@
 import type { Topic, WriteMode } from "../broker/mod.ts";
 import { encodeText } from "../lib/bytes.ts";
 import { fail, type Result, succeed } from "../lib/result.ts";
-import { partitionKey, type RecordSlice } from "../log/mod.ts";
+import { partitionKey } from "../log/mod.ts";
 import { type Refusal, refuse } from "../model/errors.ts";
+import type { ProduceRequest } from "../model/produce.ts";
+import type { RecordSlice } from "../model/record.ts";
 import { type ControlLimits, Controls } from "./controls.ts";
-import type { ProduceRequest } from "./ports.ts";
 import { Producer } from "./produce.ts";
 import type { Replica } from "./replica.ts";
 import { RetentionPass } from "./retention-pass.ts";

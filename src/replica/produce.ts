@@ -3,24 +3,14 @@
 
 import { choosePartition, KeyWindow, type Topic } from "../broker/mod.ts";
 import { Fingerprint } from "../lib/checksum.ts";
-import { putRemembered, type Remembered } from "../model/command-codec.ts";
+import { newRemembered, putRemembered } from "../model/command-codec.ts";
 import { type Refusal, refuse } from "../model/errors.ts";
+import type { ProduceRequest } from "../model/produce.ts";
 import { Batcher } from "./batcher.ts";
-import type { ProduceRequest } from "./ports.ts";
 import type { Replica } from "./replica.ts";
 
 const NOT_READY = refuse("not_ready", "The node is not ready to take writes");
 const DISK_FULL = refuse("disk_full");
-
-const newOutcome = (): Remembered => ({
-  topicId: 0,
-  partition: 0,
-  count: 0,
-  firstOffset: 0,
-  timestampMs: 0,
-  fingerprintLow: 0,
-  fingerprintHigh: 0,
-});
 
 /** Bytes of a write besides its records: frame, header, one chunk, one key, padding. */
 const ENTRY_OVERHEAD_BYTES = 1024;
@@ -32,8 +22,8 @@ export class Producer {
   readonly #replica: Replica;
   /** Keys whose first write is under way; the tag is the index of its entry. */
   readonly #pendingKeys = new KeyWindow();
-  readonly #found = newOutcome();
-  readonly #outcome = newOutcome();
+  readonly #found = newRemembered();
+  readonly #outcome = newRemembered();
   readonly #fingerprint = new Fingerprint();
 
   constructor(replica: Replica) {

@@ -16,11 +16,12 @@ import {
   SegmentLog,
 } from "../log/mod.ts";
 import { COMMAND_HEADER_BYTES, type ControlCommand, putCommand } from "../model/command-codec.ts";
+import type { ProduceSink } from "../model/produce.ts";
 import { createRaft, type RaftReady, type RaftState, step } from "../raft/mod.ts";
 import { Applier } from "./apply.ts";
 import { Batcher, type SealedEntry } from "./batcher.ts";
 import { type Clock, LogTime } from "./log-time.ts";
-import type { ProduceSink, RequestTurn } from "./ports.ts";
+import type { RequestTurn } from "./ports.ts";
 import { EntryCallbacks, ProduceWaiters, RecordWishes } from "./waiters.ts";
 
 /** What a replica is made of. */

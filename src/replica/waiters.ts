@@ -1,7 +1,7 @@
 // Who waits for which entry: produces in plain numbers, everything else as a callback. Woken when the entry is applied.
 
 import { assert } from "../lib/assert.ts";
-import type { ProduceSink } from "./ports.ts";
+import type { ProduceSink } from "../model/produce.ts";
 
 const CAPACITY_MIN = 1024;
 

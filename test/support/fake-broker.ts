@@ -6,8 +6,6 @@ import type {
   GroupView,
   NodeStatus,
   PartitionView,
-  ProduceRequest,
-  ProduceSink,
   ReadRequest,
   RecordBatch,
   RetentionView,
@@ -16,6 +14,7 @@ import type {
 } from "../../src/http/mod.ts";
 import { fail, type Result, succeed } from "../../src/lib/result.ts";
 import { type Refusal, refuse } from "../../src/model/errors.ts";
+import type { ProduceRequest, ProduceSink } from "../../src/model/produce.ts";
 import { putRecord, recordSize } from "../../src/model/record.ts";
 
 interface StoredRecord {

@@ -3,11 +3,11 @@
 
 import { limits } from "../../config/mod.ts";
 import { type Refusal, refuse } from "../../model/errors.ts";
+import type { ProduceRequest } from "../../model/produce.ts";
 import { encodeHeaders } from "../../model/record.ts";
 import { declaredLength, readPieces, tooLarge } from "../admission.ts";
 import { noPartition, noTopic } from "../lookup.ts";
 import { splitLines } from "../ndjson.ts";
-import type { ProduceRequest } from "../ports.ts";
 import { ProduceQuery, readProduceQuery } from "../produce-query.ts";
 import type { HttpRooms } from "../rooms.ts";
 import {

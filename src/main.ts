@@ -25,7 +25,7 @@ const RETENTION_MS = 1000;
 /** Milliseconds in which writes that were taken may reach the disk when the node stops, and between two looks at them. */
 const STOP_DRAIN_MS = 5000;
 const STOP_POLL_MS = 5;
-/** Room that the state's own files may need besides segments (RULINGS M15). */
+/** Room that the state's own files may need besides segments. */
 const RESERVE_EXTRA_BYTES = 64 << 20;
 const SLAB_BYTES = 4 << 20;
 const TAIL_BYTES = 32 << 20;

@@ -59,7 +59,7 @@ export class GroupTable {
       : this.#page(address).view.getFloat64((address % PAGE_BYTES) + 16, true);
   }
 
-  /** Moves a group forward; a lower offset changes nothing (SPEC §8). */
+  /** Moves a group forward; a lower offset changes nothing. */
   commit(topicId: number, partition: number, group: Uint8Array, committedOffset: number): void {
     const hash = groupHash(topicId, partition, group);
     const address = this.#find(hash, topicId, partition, group);

@@ -1,5 +1,5 @@
 // Idempotency keys in the order in which the log has them: a queue in pages with a table over it, no object per key.
-// The oldest leave first, by age or by count, so the same log leaves the same keys on every node (RULINGS M3, M17).
+// The oldest leave first, by age or by count, so the same log leaves the same keys on every node.
 //
 // slot: hash u32 | key length u16, partition u16 | topic u32 | count u32 | first offset f64 | tag f64 | fingerprint u32 u32 | key
 

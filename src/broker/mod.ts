@@ -1,6 +1,6 @@
 // Topics, partitions, groups, idempotency keys and retention rules: what the log makes of them. Pure: commands in, state out.
-// Never reads a clock or decides by chance; apply depends on nothing but the log (RULINGS M3), and verifies what the leader
-// decided (M2). Keeps: offsets of a partition are dense; a group never goes back; a topic id is never used again.
+// Never reads a clock or decides by chance; apply depends on nothing but the log, and verifies what the leader
+// decided. Keeps: offsets of a partition are dense; a group never goes back; a topic id is never used again.
 // Called by `replica/`, at start for folded state and then for every committed entry.
 
 export { KeyWindow } from "./key-window.ts";

@@ -1,4 +1,4 @@
-// Which retention rule holds for a partition: the narrowest that is set, field by field (RULINGS C14).
+// Which retention rule holds for a partition: the narrowest that is set, field by field.
 
 /** Limits as set at one level; 0: none set there. */
 export interface RetentionRule {

@@ -32,7 +32,7 @@ export interface Topic {
   /** Stored bytes of all records ever, and of those below the floor. */
   readonly bytesTotal: Float64Array;
   readonly bytesBelow: Float64Array;
-  /** The leader's pending state (RULINGS M2): next offset after everything in its log. Equal to `nextOffset` elsewhere. */
+  /** The leader's pending state: next offset after everything in its log. Equal to `nextOffset` elsewhere. */
   readonly reservedOffset: Float64Array;
   rule: RetentionRule;
   readonly partitionRules: Map<number, RetentionRule>;
@@ -68,13 +68,13 @@ export class BrokerState {
   topicIdMax = 0;
   idempotencyTtlMs = 0;
   idempotencyKeysMax = 0;
-  /** Keys that count pushed out before their time: a sign that the limit is too small (RULINGS M17). */
+  /** Keys that count pushed out before their time: a sign that the limit is too small. */
   keysDroppedEarly = 0;
   #allTopicsRule: RetentionRule = NO_RULE;
   #partitionCount = 0;
   readonly #outcome = newRemembered();
 
-  /** Whether the log has settings: a new log gets them from its first leader (RULINGS M3). */
+  /** Whether the log has settings: a new log gets them from its first leader. */
   get hasSettings(): boolean {
     return this.idempotencyKeysMax > 0;
   }

@@ -36,7 +36,7 @@ export const SETUP_COOP_TASKRUN = 1 << 8;
 /** One thread submits. Never together with DEFER_TASKRUN here: a linked SEND would wait for a call we never make. */
 export const SETUP_SINGLE_ISSUER = 1 << 12;
 
-/** `struct io_uring` is 216 bytes in liburing 2.x; room is left for it to grow. Small arrays may move, see BUN.md B4. */
+/** `struct io_uring` is 216 bytes in liburing 2.x; room is left for it to grow. Small arrays may move. */
 const RING_BYTES = 4096;
 const ENTRY_BYTES = 64;
 const COMPLETION_BYTES = 16;

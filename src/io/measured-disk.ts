@@ -23,7 +23,7 @@ export interface MeasuredDisk extends Disk {
 /** Bounds for `syncLatencyUs`: 16 us to 2.1 s, by doubling. */
 export const SYNC_LATENCY_BOUNDS_US: readonly number[] = doublingBounds(16, 18);
 
-/** Slabs are whole pages, so that none is small enough to lie within the garbage collector's heap (BUN.md B4). */
+/** Slabs are whole pages, so that none is small enough to lie within the garbage collector's heap. */
 const PAGE_BYTES = 4096;
 
 /** The size of a slab that is asked for with `bytes`. */

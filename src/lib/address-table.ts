@@ -1,5 +1,5 @@
 // An open-addressing table from 32-bit hashes to addresses, in typed arrays: no object per key, so that a million keys
-// cost a full collection nothing (RULINGS M10). It grows a few slots per insertion, so that no single one pays for all.
+// cost a full collection nothing. It grows a few slots per insertion, so that no single one pays for all.
 // Keys live with the owner, who compares them: `first` and `next` walk the addresses whose hash is equal.
 
 import { assert } from "./assert.ts";

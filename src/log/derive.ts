@@ -1,4 +1,4 @@
-// The two long jobs: making a sealed segment's index and delta, and merging deltas into a new base (RULINGS M1).
+// The two long jobs: making a sealed segment's index and delta, and merging deltas into a new base.
 // Both read files that never change again and write files that nothing knows yet, so that they can be cut off anywhere.
 
 import { ByteWriter, viewOf } from "../lib/bytes.ts";

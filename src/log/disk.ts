@@ -94,7 +94,7 @@ export interface Disk {
   allocate(bytes: number): Uint8Array;
   /**
    * Writes `slab[start, end)` at `position` and then syncs the file's data, as one chain.
-   * The bytes must not change until the completion; the caller keeps at most one append in flight (RULINGS M4).
+   * The bytes must not change until the completion; the caller keeps at most one append in flight.
    */
   append(
     file: DiskFile,

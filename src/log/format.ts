@@ -66,7 +66,7 @@ export function decodeSegmentHeader(bytes: Uint8Array): SegmentHeader | string {
 export const FRAME_BYTES = 48;
 const FRAME_MAGIC = 0x4d_41_52_46; // "FRAM"; no multiple of eight, so never the length of an entry.
 
-/** What one write says of itself (RULINGS M4). Local: never sent to a peer. */
+/** What one write says of itself. Local: never sent to a peer. */
 export interface WriteFrame {
   /** Where the frame lies in its own file. */
   position: number;

@@ -7,7 +7,7 @@ import type { Files } from "./disk.ts";
 
 /** One piece of work. Plain data: it crosses to another thread by structured clone. */
 export type DiskJob =
-  /** Makes a segment of zeros with its header, synced, under its final name (RULINGS M5). */
+  /** Makes a segment of zeros with its header, synced, under its final name. */
   | {
       readonly kind: "prepare_segment";
       readonly name: string;

@@ -1,5 +1,5 @@
 // The small files that say what the directory is: `meta.json` (who), `manifest` (which files live), `state` (what this
-// node has promised). Texts with a checksum line, but for `state`, whose two slots lie on two pages (RULINGS M7).
+// node has promised). Texts with a checksum line, but for `state`, whose two slots lie on two pages.
 
 import { decodeText, encodeText, getU64, putU64, viewOf } from "../lib/bytes.ts";
 import { crc32 } from "../lib/checksum.ts";
@@ -17,7 +17,7 @@ export interface Meta {
   readonly nodeId: string;
   /** 32 hexadecimal digits. */
   readonly clusterId: string;
-  /** 32 hexadecimal digits, new with every empty directory (RULINGS M6). */
+  /** 32 hexadecimal digits, new with every empty directory. */
   readonly incarnation: string;
 }
 
@@ -29,13 +29,13 @@ export interface SealedSegment {
   readonly lastTerm: number;
   readonly lastChecksum: number;
   readonly lastTimestampMs: number;
-  /** Bytes past it are never looked at (RULINGS M5). */
+  /** Bytes past it are never looked at. */
   readonly validBytes: number;
   /** Whether `.index` and `.delta` exist. */
   readonly isDerived: boolean;
 }
 
-/** A sorted image of the state up to an index (RULINGS M1). */
+/** A sorted image of the state up to an index. */
 export interface BaseFile {
   readonly sequence: number;
   readonly lastIndex: number;
@@ -49,7 +49,7 @@ export interface Manifest {
   readonly nextSequence: number;
   readonly segments: readonly SealedSegment[];
   readonly base: BaseFile | null;
-  /** What was found damaged; a node with such a note does not start (RULINGS M9). */
+  /** What was found damaged; a node with such a note does not start. */
   readonly damage: string | null;
 }
 

@@ -1,6 +1,6 @@
 // The sparse index of one segment: which partitions have records in it, and where to begin to look for an offset.
 // A point stands at a partition's first chunk in the segment and whenever 256 KiB of the segment lie since its last
-// point (RULINGS C6). The same points exist in memory for segments that still grow and in `.index` files for the rest.
+// point. The same points exist in memory for segments that still grow and in `.index` files for the rest.
 //
 // header 48 | directory, sorted by topic and partition, 56 each | points, 32 each | checksum u32
 //

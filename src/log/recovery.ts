@@ -1,5 +1,5 @@
 // Start: from files to a log that is whole up to its last promise. Decides what is a torn tail (cut, nobody was promised it)
-// and what is damage (stop, and say so): RULINGS M4, M5, M9. It can be cut off anywhere and run again.
+// and what is damage (stop, and say so). It can be cut off anywhere and run again.
 
 import { FatalError } from "../lib/fatal.ts";
 import type { CommandCursor } from "../model/command-codec.ts";
@@ -236,7 +236,7 @@ export function recover(files: Files, options: RecoveryOptions): RecoveredLog {
     );
   }
 
-  // The newest slot is gone and the older one is behind the log: what was promised since is unknown (RULINGS M7).
+  // The newest slot is gone and the older one is behind the log: what was promised since is unknown.
   if (chain.term > hardState.term)
     throw unusable(
       `Cannot trust ${STATE_FILE}: the log ends in term ${chain.term}, and the newest readable slot says ${hardState.term}`,
@@ -251,7 +251,7 @@ export function recover(files: Files, options: RecoveryOptions): RecoveredLog {
   for (const name of unneeded) files.remove(name);
   if (unneeded.length > 0) files.syncDirectory();
   if (fault !== undefined) {
-    // A torn tail: nobody was promised it. The file ends here for good, and writing goes on in another (RULINGS M5).
+    // A torn tail: nobody was promised it. The file ends here for good, and writing goes on in another.
     const torn = live.pop() as LiveSegment;
     options.report("torn_tail_cut", {
       segment: torn.sequence,
@@ -372,7 +372,7 @@ function readIdentity(
   }
   const stateBytes = readWhole(files, STATE_FILE);
   const slot = stateBytes && readState(stateBytes);
-  // RULINGS M7: a single node whose promises are unreadable refuses to start.
+  // A single node whose promises are unreadable refuses to start.
   if (slot === undefined)
     throw unusable(`Cannot read ${STATE_FILE}: it is missing, or both of its slots are damaged`);
   return { meta, hardState: slot.state, stateCounter: slot.counter };
@@ -385,7 +385,7 @@ function createIdentity(
 ): { readonly meta: Meta; readonly hardState: HardState; readonly stateCounter: number } {
   const found = files.list().filter((name) => parseFileName(name) !== undefined);
   if (found.length > 0) {
-    // R4: missing metadata is never a reason to touch data.
+    // Missing metadata is never a reason to touch data.
     throw unusable(
       `Cannot start: ${META_FILE} is missing, yet there is data, such as ${found.sort()[0]}`,
     );

@@ -59,11 +59,11 @@ export type LogEvent =
 /** Limits of the log. */
 export interface LogLimits {
   readonly segmentBytes: number;
-  /** Free space below which the node takes no more records (RULINGS M15). */
+  /** Free space below which the node takes no more records. */
   readonly reserveBytes: number;
   readonly slabBytes: number;
   readonly tailBytes: number;
-  /** Deltas are merged when they weigh more than this, 1 MiB when absent, and more than a quarter of the base (RULINGS M1). */
+  /** Deltas are merged when they weigh more than this, 1 MiB when absent, and more than a quarter of the base. */
   readonly mergeBytesMin?: number;
 }
 
@@ -276,7 +276,7 @@ export class SegmentLog {
     return this.isIdle && this.#framedIndex < this.#syncedIndex;
   }
 
-  /** Writes a frame without entries, so that the last batch is covered too (RULINGS M4). */
+  /** Writes a frame without entries, so that the last batch is covered too. */
   appendIdleFrame(): boolean {
     const slab = this.tail.slabFor(FRAME_BYTES);
     const start = slab.used;
@@ -413,7 +413,7 @@ export class SegmentLog {
         throw new FatalError("sync_failed", `Cannot prepare a segment: ${error.message}`, {
           cause: error,
         });
-      // Full before the write (RULINGS M15): take the half-made file away and look again later.
+      // Full before the write: take the half-made file away and look again later.
       this.#freeBytes = 0;
       this.#run({ kind: "remove_files", names: [name] }, () => {
         this.#isPreparing = false;
@@ -499,7 +499,7 @@ export class SegmentLog {
       this.#switchManifest({ ...this.#manifest, base }, () => {
         this.#isMerging = false;
         this.probe.merges += 1;
-        // New files synced, then the manifest, then the old are unlinked (RULINGS M1).
+        // New files synced, then the manifest, then the old are unlinked.
         const names = deltaSequences.map((delta) => fileName(delta, "delta"));
         if (replaced !== null) names.push(fileName(replaced.sequence, "base"));
         this.#run({ kind: "remove_files", names }, () => undefined);
@@ -534,7 +534,7 @@ export class SegmentLog {
     });
   }
 
-  /** Writes what was found into the manifest and stops: the next start refuses and names `ayder inspect` (RULINGS M9). */
+  /** Writes what was found into the manifest and stops: the next start refuses and names `ayder inspect`. */
   #damaged(message: string): undefined {
     const bytes = encodeChecked({ ...this.#manifest, damage: message });
     this.#run({ kind: "replace_file", name: MANIFEST_FILE, bytes }, () => {

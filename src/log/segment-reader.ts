@@ -1,5 +1,5 @@
 // Reads records of one partition: from memory while the tail buffer has them, else from the segment in pieces, entry by
-// entry, verifying what comes from the disk at each read (RULINGS M9). The only file of this ring that may wait.
+// entry, verifying what comes from the disk at each read. The only file of this ring that may wait.
 
 import { assert } from "../lib/assert.ts";
 import { viewOf } from "../lib/bytes.ts";
@@ -359,7 +359,7 @@ export class SegmentReader {
 
   /**
    * How far retention may raise the floor of a partition: over whole segments where that is enough, then chunk by chunk,
-   * and never over the newest chunk (RULINGS C14).
+   * and never over the newest chunk.
    * @param range From the present floor to the end.
    * @param limits `bytesBelow`: stored bytes below the present floor. `olderThanMs`: records of this time or older may go.
    *   `dropToBytes`: so may records while fewer stored bytes than this lie below the floor.

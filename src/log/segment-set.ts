@@ -1,5 +1,5 @@
 // The segments of a log in order, and which of them hold which partition. Memory per partition is its segment list alone;
-// where in a segment to look is the segment's own index (RULINGS C6).
+// where in a segment to look is the segment's own index.
 
 import { assert } from "../lib/assert.ts";
 import { GrowingIndex, type IndexPoint } from "./offset-index.ts";

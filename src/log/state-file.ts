@@ -1,4 +1,4 @@
-// Deltas and bases: what the state became, as sorted items, without the records (RULINGS M1). A delta tells of one
+// Deltas and bases: what the state became, as sorted items, without the records. A delta tells of one
 // segment, the base of everything up to an index. Merging keeps the last change of each key and adds up progress.
 //
 // header 96 | keyed items, sorted by key | window items, in log order: idempotency keys, and the settings between them

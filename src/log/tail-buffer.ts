@@ -1,6 +1,6 @@
 // Memory that writes are built in, and that goes on serving readers of the tail after the disk has them.
 // What lies in a slab is byte for byte what lies in the segment, so one walk reads both.
-// A slab is used again only when nothing of it is under way: reusing one early is PITFALLS 3.
+// A slab is used again only when nothing of it is under way: reusing one early would write other bytes than were acknowledged.
 
 import { assert } from "../lib/assert.ts";
 import { viewOf } from "../lib/bytes.ts";

@@ -12,7 +12,7 @@ export interface RaftState {
   term: number;
   /** Whom this node voted for in `term`; empty for nobody. */
   vote: string;
-  /** Whether `term` and `vote` are durable: a vote counts only then (R23). */
+  /** Whether `term` and `vote` are durable: a vote counts only then. */
   isVoteSaved: boolean;
   leaderId: string | undefined;
   readonly voters: readonly string[];
@@ -21,7 +21,7 @@ export interface RaftState {
   commitIndex: number;
   /** Index of this leader's first entry: what it counts towards commitment begins here (Raft §5.4.2). */
   termStartIndex: number;
-  /** Durable index per voter. Its own counts only after its own sync (R2). */
+  /** Durable index per voter. Its own counts only after its own sync. */
   readonly matchIndex: Map<string, number>;
 }
 

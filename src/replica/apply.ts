@@ -1,4 +1,4 @@
-// Applies committed entries to the broker's state. Depends on nothing but the log (RULINGS M3): the leader decided, this
+// Applies committed entries to the broker's state. Depends on nothing but the log: the leader decided, this
 // verifies, and a difference is a broken invariant that stops the node.
 
 import type { BrokerState, Topic } from "../broker/mod.ts";

@@ -20,7 +20,7 @@ import { CHUNK_COMMAND_BYTES, putChunk } from "../model/command-codec.ts";
 import type { ProduceRequest } from "../model/produce.ts";
 import { putRecord, recordSize } from "../model/record.ts";
 
-/** An entry closes at 1 MiB or one request, whichever is larger (RULINGS C4). */
+/** An entry closes at 1 MiB or one request, whichever is larger. */
 const ENTRY_DATA_BYTES_MAX = 1 << 20;
 /** Room at the end of an entry for its padding. */
 const PADDING_BYTES = 8;

@@ -1,5 +1,5 @@
 // What changes topics, groups, floors and rules: evaluated one at a time against applied state, so that every refusal
-// speaks of what is committed and every command states its outcome (RULINGS M2).
+// speaks of what is committed and every command states its outcome.
 
 import { isName, PARTITIONS_MAX, type Topic } from "../broker/mod.ts";
 import { encodeText } from "../lib/bytes.ts";
@@ -19,7 +19,7 @@ type Evaluated<T> =
   | { readonly answer: Result<T, Refusal> }
   | { readonly commands: readonly ControlCommand[]; readonly outcome: () => Result<T, Refusal> };
 
-/** Limits of the broker's state, checked by the leader before it proposes (RULINGS M3). */
+/** Limits of the broker's state, checked by the leader before it proposes. */
 export interface ControlLimits {
   readonly topicsMax: number;
   readonly partitionsMax: number;
@@ -180,7 +180,7 @@ export class Controls {
       );
     }
     const group = encodeText(request.group);
-    // Backward commits are ignored (SPEC §8): what is applied is already further.
+    // Backward commits are ignored: what is applied is already further.
     if (replica.state.groups.get(topic.id, partition, group) >= offset)
       return Promise.resolve(succeed(undefined));
     replica.batcher.open(COMMAND_HEADER_BYTES + GROUP_COMMITTED_BYTES + group.length, replica.now);
@@ -193,7 +193,7 @@ export class Controls {
     );
   }
 
-  /** Raises the floor of one partition (RULINGS C12). */
+  /** Raises the floor of one partition. */
   deleteBefore(request: {
     readonly topic: string;
     readonly partition: number;
@@ -236,7 +236,7 @@ export class Controls {
     });
   }
 
-  /** Sets one or both limits at one level; what is left out keeps its value (PITFALLS 25). */
+  /** Sets one or both limits at one level; what is left out keeps its value. */
   setRetention(request: {
     readonly topic: string;
     readonly partition: number | undefined;

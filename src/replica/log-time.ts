@@ -1,4 +1,4 @@
-// The time that entries are stamped with: it never goes back, and no clock that jumps can drag it along (RULINGS M8).
+// The time that entries are stamped with: it never goes back, and no clock that jumps can drag it along.
 
 /** Time as the replica gets it. */
 export interface Clock {

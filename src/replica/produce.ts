@@ -1,5 +1,5 @@
 // Decides a produce: topic, partition, duplicate, expectation, room. What passes is encoded into the open entry with its
-// offsets; what does not never enters the log (RULINGS M2, M17).
+// offsets; what does not never enters the log.
 
 import { choosePartition, KeyWindow, type Topic } from "../broker/mod.ts";
 import { Fingerprint } from "../lib/checksum.ts";
@@ -42,7 +42,7 @@ export class Producer {
         `Topic ${topic.name} has ${topic.partitions} partitions, not partition ${request.partition}`,
       );
     }
-    // Before anything that may refuse: a duplicate answers as the first did (R8), also when the disk is full.
+    // Before anything that may refuse: a duplicate answers as the first did, also when the disk is full.
     if (
       request.idempotencyKey !== undefined &&
       this.#isKnown(waiter, topic, request, request.idempotencyKey)
@@ -90,7 +90,7 @@ export class Producer {
     return undefined;
   }
 
-  /** RULINGS C11: by key where there is one, else in turn; a batch counts once. */
+  /** By key where there is one, else in turn; a batch counts once. */
   #spread(topic: Topic, key: Uint8Array | undefined): number {
     if (key !== undefined) return choosePartition(key, topic.partitions);
     const partition = topic.rotation;
@@ -157,7 +157,7 @@ export class Producer {
     this.#pendingKeys.add(key, outcome);
   }
 
-  /** Answers once everything that the answer was computed from is committed (RULINGS M2), in a later turn at the soonest. */
+  /** Answers once everything that the answer was computed from is committed, in a later turn at the soonest. */
   #later(run: () => void): void {
     const replica = this.#replica;
     if (replica.pendingIndex > replica.appliedIndex)

@@ -33,15 +33,15 @@ export interface ReplicaOptions {
   readonly requestTurn: RequestTurn;
   readonly logger: Logger;
   readonly limits: LogLimits;
-  /** Cluster settings that this node asks for when it leads (RULINGS M3). */
+  /** Cluster settings that this node asks for when it leads. */
   readonly settings: { readonly idempotencyTtlMs: number; readonly idempotencyKeysMax: number };
   readonly randomId: () => string;
   readonly randomSalt: () => number;
 }
 
-/** Readers woken in one turn (RULINGS C29). */
+/** Readers woken in one turn. */
 const WOKEN_PER_TURN_MAX = 200;
-/** Without a write for this long, a frame makes the last batch certain (RULINGS M4). */
+/** Without a write for this long, a frame makes the last batch certain. */
 const IDLE_FRAME_MS = 50;
 /** A write that could be submitted waits at most this long for the requests that are arriving. */
 const GATHER_MS_MAX = 1;
@@ -144,7 +144,7 @@ export class Replica {
     disk.onWake = () => this.turn();
   }
 
-  /** Whether what this node answers is the committed state of a current leader (R17). */
+  /** Whether what this node answers is the committed state of a current leader. */
   get isReady(): boolean {
     return this.#isReady;
   }
@@ -296,7 +296,7 @@ export class Replica {
   }
 
   #applyCommitted(): void {
-    // RULINGS C1: what is applied is committed and durable here.
+    // What is applied is committed and durable here.
     const until = Math.min(this.raft.commitIndex, this.log.syncedIndex);
     if (this.appliedIndex >= until) return;
     let count = 0;

@@ -1,5 +1,5 @@
 // Retention as the leader proposes it, once a second: looks for partitions whose oldest records have outlived their rule
-// and raises their floors. Apply never compares time with records (RULINGS M8, C14).
+// and raises their floors. Apply never compares time with records.
 
 import type { Topic } from "../broker/mod.ts";
 import type { Controls } from "./controls.ts";

@@ -21,7 +21,7 @@ const TEST_MS_MAX = 120_000;
 const TOPIC = "full";
 const PARTITIONS = 2;
 const DISK_MIB = 192;
-/** Their reserve is two segments and 64 MiB (RULINGS M15). */
+/** Their reserve is two segments and 64 MiB. */
 const SETTINGS = { ...SMALL_SEGMENTS, RF_WRITE_TIMEOUT_MS: "1000" };
 const LINES_MAX = 40;
 /** Longer than the node waits between two looks at the free space. */

@@ -18,12 +18,12 @@ const WHOLE_ROUNDS = 10;
 const PARTITIONS = 4;
 const TOPIC = "kills";
 
+const WORKER = { ...SMALL_SEGMENTS, RF_DISK: "worker" };
+/** Mostly small segments: a large one, once it is made, takes many rounds to fill. */
 const SETTINGS: readonly Readonly<Record<string, string>>[] = [
-  {},
-  SMALL_SEGMENTS,
-  { ...SMALL_SEGMENTS, RF_DISK: "worker" },
-  { RF_SEGMENT_BYTES: "17825792" },
-  SMALL_SEGMENTS,
+  ...[SMALL_SEGMENTS, WORKER, SMALL_SEGMENTS, WORKER, SMALL_SEGMENTS, SMALL_SEGMENTS, WORKER],
+  ...[SMALL_SEGMENTS, SMALL_SEGMENTS, WORKER, SMALL_SEGMENTS, { RF_SEGMENT_BYTES: "17825792" }],
+  ...[SMALL_SEGMENTS, {}],
 ];
 /** How many files there are of each kind: a base says that deltas were merged. */
 function filesByKind(dataDir: string): string {

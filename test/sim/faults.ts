@@ -114,7 +114,7 @@ export class Faults {
 
   /**
    * Rots one synced sector of what the node depends on. Only where another sector says that it was durable: the last
-   * write and its frame in one sector cannot be told from a torn tail (RULINGS M4).
+   * write and its frame in one sector cannot be told from a torn tail.
    */
   #rot(): void {
     const { node, disk } = this.#world;

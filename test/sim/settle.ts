@@ -7,8 +7,6 @@ import { RecordCursor } from "../../src/model/record.ts";
 import type { Node } from "./node.ts";
 import { claim, type Shadow, type ShadowRule, type ShadowTopic, type Write } from "./shadow.ts";
 
-type RecordSlice = Awaited<ReturnType<Node["broker"]["read"]>>["slices"][number];
-
 /** One record as it was read. */
 interface ReadRecord {
   readonly offset: number;

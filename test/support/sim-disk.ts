@@ -31,7 +31,7 @@ export interface SimDiskOptions {
   readonly freeBytesLimit?: number;
   /** When a read resolves: by itself, or at a step of its own. */
   readonly reads?: "microtask" | "step";
-  /** Appends may go only where there are zeros: no byte of a segment is written twice (RULINGS M5). */
+  /** Appends may go only where there are zeros: no byte of a segment is written twice. */
   readonly writesOnce?: boolean;
 }
 

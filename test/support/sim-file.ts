@@ -1,5 +1,5 @@
 // One simulated file: what a reader sees, what surely lies on the medium, and what may or may not lie there.
-// The medium keeps each sector of an unsynced write or loses it, one by one, as it likes (RULINGS N7).
+// The medium keeps each sector of an unsynced write or loses it, one by one, as it likes.
 
 import type { Prng } from "../../src/lib/prng.ts";
 

@@ -11,8 +11,6 @@ import { RecordCursor } from "../../src/model/record.ts";
 import { NodeBroker, Replica } from "../../src/replica/mod.ts";
 import { SimDisk, type SimDiskOptions } from "./sim-disk.ts";
 
-type ProduceRequest = Parameters<NodeBroker["produce"]>[1];
-
 /** How a produce ended. */
 export type ProduceOutcome =
   | {
@@ -193,9 +191,7 @@ export class SimNode {
     return waiter;
   }
 
-  type ProduceRequest = Parameters<NodeBroker["produce"]>[1];
-
-/** How a produce ended. */
+  /** How a produce ended. */
   outcome(waiter: number): ProduceOutcome {
     this.until(() => this.outcomes.has(waiter));
     return this.outcomes.get(waiter) as ProduceOutcome;

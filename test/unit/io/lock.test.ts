@@ -1,4 +1,4 @@
-// One process per data directory (PITFALLS 7), by the kernel's lock, and by the process number where C is out of reach.
+// One process per data directory, by the kernel's lock, and by the process number where C is out of reach.
 
 import { afterEach, beforeEach, expect, test } from "bun:test";
 import { chmodSync, readFileSync, statSync, writeFileSync } from "node:fs";

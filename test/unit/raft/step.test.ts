@@ -49,7 +49,7 @@ describe("an election", () => {
     expect([state.role, state.isVoteSaved]).toEqual(["candidate", false]);
   });
 
-  test("is won when the vote is durable, not before, and not by the vote of another term (R23)", () => {
+  test("is won when the vote is durable, not before, and not by the vote of another term", () => {
     const state = node();
     step(state, { kind: "tick" });
     expect(step(state, { kind: "voteSaved", term: 4 }).becameLeader).toBeUndefined();

@@ -114,7 +114,7 @@ describe("a commit", () => {
 });
 
 describe("a floor", () => {
-  test("past the end is the end, and hides no later record (PITFALLS 25)", () => {
+  test("past the end is the end, and hides no later record", () => {
     let node = SimNode.ready(simDisk(), SMALL);
     const topic = node.topic("t");
     for (const text of ["a", "b", "c"]) node.produce(topic, text);
@@ -164,7 +164,7 @@ describe("a rule", () => {
     return node.replica.state.ruleOf(topic, partition);
   };
 
-  test("for all topics holds for those made later, too (PITFALLS 25)", () => {
+  test("for all topics holds for those made later, too", () => {
     let node = SimNode.ready(simDisk(), SMALL);
     const early = node.topic("early");
     set(node, "*", { ttlMs: 5000 });
@@ -212,7 +212,7 @@ describe("a rule", () => {
     expect(refusal("*", 0)).toBe("invalid_parameter");
   });
 
-  test("by age takes whole chunks of that age, never the newest, whatever the uptime (PITFALLS 5)", () => {
+  test("by age takes whole chunks of that age, never the newest, whatever the uptime", () => {
     let node = SimNode.ready(simDisk(), SMALL);
     const topic = node.topic("t");
     for (let i = 0; i < 5; i++) node.produce(topic, `old ${i}`);

@@ -9,7 +9,7 @@ const stored = (outcome: ProduceOutcome): Exclude<ProduceOutcome, { refused: unk
 };
 
 describe("a key", () => {
-  test("sent twice at once yields one record, and both answers its offset (PITFALLS 9)", () => {
+  test("sent twice at once yields one record, and both answers its offset", () => {
     const node = SimNode.ready(simDisk());
     const topic = node.topic("t");
     const first = node.send(topic, "once", { idempotencyKey: "k" });
@@ -80,7 +80,7 @@ describe("a key", () => {
     expect(again).toMatchObject({ firstOffset: 1, duplicate: 1 });
   });
 
-  test("leaves by count when the table is full, and is counted (PITFALLS 30)", () => {
+  test("leaves by count when the table is full, and is counted", () => {
     const settings = { idempotencyTtlMs: 1e9, idempotencyKeysMax: 3 };
     const node = SimNode.ready(simDisk(), { settings });
     const topic = node.topic("t");
@@ -146,7 +146,7 @@ describe("a refusal", () => {
 });
 
 describe("a disk", () => {
-  test("that stalls loses nothing and mixes nothing up, however much waits (PITFALLS 3)", () => {
+  test("that stalls loses nothing and mixes nothing up, however much waits", () => {
     const options = { limits: { slabBytes: 1 << 14, tailBytes: 1 << 14 } };
     let node = SimNode.ready(simDisk(), options);
     const topic = node.topic("t");
@@ -191,7 +191,7 @@ describe("a disk", () => {
   });
 });
 
-test("batch ids grow over restarts and crashes, and never start again (PITFALLS 10)", () => {
+test("batch ids grow over restarts and crashes, and never start again", () => {
   let node = SimNode.ready(simDisk());
   const topic = node.topic("t");
   const seen: number[] = [];

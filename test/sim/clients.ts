@@ -366,7 +366,6 @@ function requestOf(write: Write): Parameters<Node["broker"]["produce"]>[1] {
     idempotencyKey:
       write.idempotencyKey === undefined ? undefined : encodeText(write.idempotencyKey),
     expectedOffset,
-    ack: "configured" as const,
     headers,
     count: values.length,
   };

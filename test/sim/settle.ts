@@ -2,8 +2,7 @@
 // somewhere, each act whole. Compares first; takes over what it found only when all of it was right.
 
 import { encodeText, sameBytes } from "../../src/lib/bytes.ts";
-import type { RecordSlice } from "../../src/model/record.ts";
-import { RecordCursor } from "../../src/model/record.ts";
+import { RecordCursor, type RecordSlice } from "../../src/model/record.ts";
 import type { Node } from "./node.ts";
 import { claim, type Shadow, type ShadowRule, type ShadowTopic, type Write } from "./shadow.ts";
 

@@ -177,7 +177,6 @@ export class SimNode {
       ack: "configured" as const,
       partition: 0,
       expectedOffset: -1,
-      ack: "configured",
       headers: undefined,
       ranges: undefined,
       count: 1,

@@ -1,6 +1,7 @@
 // The replica as the HTTP room asks for it: writes to their ways in, reads from applied state. Holds no state of its own.
 
 import type { Topic, WriteMode } from "../broker/mod.ts";
+import { InvariantError } from "../lib/assert.ts";
 import { encodeText } from "../lib/bytes.ts";
 import { fail, type Result, succeed } from "../lib/result.ts";
 import { partitionKey } from "../log/mod.ts";
@@ -88,7 +89,12 @@ export class NodeBroker {
   }
 
   produce(waiter: number, request: ProduceRequest): Refusal | undefined {
-    return this.#producer.produce(waiter, request);
+    try {
+      return this.#producer.produce(waiter, request);
+    } catch (error) {
+      // The open entry may hold half of it, and must never be written.
+      throw new InvariantError("A produce is taken whole or refused", { cause: error });
+    }
   }
 
   createTopic(

@@ -32,6 +32,14 @@ export interface ReadRange {
   readonly maxBytes: number;
 }
 
+/** How far a floor may be raised. */
+export interface RetentionFloor {
+  readonly startOffset: number;
+  readonly bytesBelow: number;
+  /** Nothing but the newest chunk is left: no rule takes it, so there is nothing to do until another comes. */
+  readonly isNewest: boolean;
+}
+
 /** Bytes that a cold read takes at a time. */
 const PIECE_BYTES = 256 * 1024;
 
@@ -371,7 +379,7 @@ export class SegmentReader {
       readonly olderThanMs: number;
       readonly dropToBytes: number;
     },
-  ): Promise<{ readonly startOffset: number; readonly bytesBelow: number }> {
+  ): Promise<RetentionFloor> {
     const key = partitionKey(range.topicId, range.partition);
     let { offset } = range;
     let { bytesBelow } = limits;
@@ -386,6 +394,12 @@ export class SegmentReader {
       offset = held.nextOffset;
       bytesBelow = cumulative;
     }
+    // Times never go back: where even the point before the floor is young enough, nothing has to be read.
+    const before = this.#segments.find(key, offset)?.point;
+    const isYoung = before !== undefined && before.timestampMs > limits.olderThanMs;
+    if (isYoung && bytesBelow >= limits.dropToBytes) {
+      return { startOffset: offset, bytesBelow, isNewest: false };
+    }
     const cursor = new RecordCursor();
     while (offset < range.endOffset) {
       const slices = await this.read({
@@ -397,15 +411,16 @@ export class SegmentReader {
       if (slices.length === 0) break;
       for (const slice of slices) {
         const end = slice.baseOffset + slice.count;
+        const isNewest = end >= range.endOffset;
         const mayGo = slice.timestampMs <= limits.olderThanMs || bytesBelow < limits.dropToBytes;
-        if (!mayGo || end >= range.endOffset) return { startOffset: offset, bytesBelow };
+        if (!mayGo || isNewest) return { startOffset: offset, bytesBelow, isNewest };
         cursor.reset(slice.bytes, slice.start, slice.end);
         for (let i = slice.baseOffset; i < offset && cursor.next(); i++);
         bytesBelow += slice.end - cursor.position;
         offset = end;
       }
     }
-    return { startOffset: offset, bytesBelow };
+    return { startOffset: offset, bytesBelow, isNewest: false };
   }
 
   /** Closes every open file; no read may be under way. */

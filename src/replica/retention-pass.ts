@@ -2,6 +2,7 @@
 // and raises their floors. Apply never compares time with records.
 
 import type { Topic } from "../broker/mod.ts";
+import { partitionKey } from "../log/mod.ts";
 import type { Controls } from "./controls.ts";
 import type { Replica } from "./replica.ts";
 
@@ -13,11 +14,15 @@ export interface PassLimits {
 
 /** Floors that one pass raises at most, so that its entry stays small. */
 const FLOORS_PER_PASS_MAX = 1000;
+/** Partitions remembered as settled: twice what a node may have. */
+const SETTLED_MAX = 200_000;
 
 /** Finds and raises floors; one pass at a time. */
 export class RetentionPass {
   readonly #replica: Replica;
   readonly #controls: Controls;
+  /** Where partitions ended that had nothing left but their newest chunk: an idle one is not read again every second. */
+  readonly #settled = new Map<number, number>();
   #isRunning = false;
 
   constructor(replica: Replica, controls: Controls) {
@@ -47,18 +52,27 @@ export class RetentionPass {
     for (const topic of this.#replica.state.topics()) {
       for (let partition = 0; partition < topic.partitions; partition++) {
         const limits = limitsOf(topic, partition);
-        if ((limits.ttlMs > 0 || limits.maxBytes > 0) && hasRecords(topic, partition))
-          work.push({ topic, partition, limits });
+        const isLimited = limits.ttlMs > 0 || limits.maxBytes > 0;
+        if (isLimited && this.#hasWork(topic, partition)) work.push({ topic, partition, limits });
       }
     }
-    const step = (at: number, found: Floor[]): Promise<void> => {
+    const found: Floor[] = [];
+    const step = (at: number): Promise<void> => {
       const item = work[at];
       if (item === undefined || found.length >= FLOORS_PER_PASS_MAX) return this.#raise(found);
-      return this.#floorOf(item.topic, item.partition, item.limits).then((floor) =>
-        step(at + 1, floor === undefined ? found : [...found, floor]),
-      );
+      return this.#floorOf(item.topic, item.partition, item.limits).then((floor) => {
+        if (floor !== undefined) found.push(floor);
+        return step(at + 1);
+      });
     };
-    return step(0, []);
+    return step(0);
+  }
+
+  /** Whether a partition has records, and more of them than the newest chunk that the last pass left. */
+  #hasWork(topic: Topic, partition: number): boolean {
+    const nextOffset = topic.nextOffset[partition] ?? 0;
+    const isEmpty = (topic.startOffset[partition] ?? 0) >= nextOffset;
+    return !isEmpty && this.#settled.get(partitionKey(topic.id, partition)) !== nextOffset;
   }
 
   #floorOf(topic: Topic, partition: number, limits: PassLimits): Promise<Floor | undefined> {
@@ -77,9 +91,17 @@ export class RetentionPass {
       olderThanMs: limits.ttlMs > 0 ? this.#replica.now() - limits.ttlMs : -1,
       dropToBytes: limits.maxBytes > 0 ? (topic.bytesTotal[partition] ?? 0) - limits.maxBytes : 0,
     });
-    return found.then((floor) =>
-      floor.startOffset > offset ? { topicId: topic.id, partition, ...floor } : undefined,
-    );
+    return found.then(({ startOffset, bytesBelow, isNewest }) => {
+      if (startOffset > offset) return { topicId: topic.id, partition, startOffset, bytesBelow };
+      if (isNewest) this.#settle(partitionKey(topic.id, partition), range.endOffset);
+      return undefined;
+    });
+  }
+
+  #settle(key: number, endOffset: number): void {
+    // Partitions of deleted topics are never asked for again; they leave when there are too many.
+    if (this.#settled.size >= SETTLED_MAX) this.#settled.clear();
+    this.#settled.set(key, endOffset);
   }
 
   #raise(floors: readonly Floor[]): Promise<void> {
@@ -99,6 +121,3 @@ interface Floor {
   readonly startOffset: number;
   readonly bytesBelow: number;
 }
-
-const hasRecords = (topic: Topic, partition: number): boolean =>
-  (topic.startOffset[partition] ?? 0) < (topic.nextOffset[partition] ?? 0);

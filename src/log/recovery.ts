@@ -99,9 +99,8 @@ const unusable = (message: string): FatalError => new FatalError("data_unusable"
 /** Brings the data directory to a state from which the node can go on. Throws `FatalError`, `FileError`. */
 export function recover(files: Files, options: RecoveryOptions): RecoveredLog {
   // A process may have died between an act and its sync while the machine went on: what is seen here must be durable
-  // before anything is removed, answered or written that takes it to be.
+  // before anything is removed, answered or written that takes it to be. Here the names; the bytes below.
   files.syncDirectory();
-  if (files.size(STATE_FILE) !== undefined) files.sync(STATE_FILE);
   const { meta, hardState, stateCounter } = readIdentity(files, options);
   let manifest = readManifest(files);
 
@@ -172,11 +171,12 @@ export function recover(files: Files, options: RecoveryOptions): RecoveredLog {
   let syncedIndex = Math.max(hardState.commitIndex, previous.index);
   const live: LiveSegment[] = [];
   const behindFault: SegmentHeader[] = [];
+  /** What no frame says to be durable: the last write of each open segment. */
+  const lastWrites = new Map<string, { readonly from: number; readonly to: number }>();
   let spare: SegmentHeader | undefined;
   let fault: { readonly segment: LiveSegment; readonly text: string } | undefined;
   for (const header of open) {
     const name = fileName(header.sequence, "log");
-    files.sync(name);
     const size = files.size(name) ?? 0;
     const index = new GrowingIndex();
     const scan = {
@@ -193,6 +193,7 @@ export function recover(files: Files, options: RecoveryOptions): RecoveredLog {
     }
     const result = scanSegment(files, name, scan, replayInto(index));
     syncedIndex = Math.max(syncedIndex, result.syncedIndex);
+    lastWrites.set(name, { from: result.lastFrame, to: result.position });
     if (result.position === SEGMENT_DATA_START && result.fault === undefined && live.length > 0) {
       // Prepared, and never written. A second one was the spare of a roll whose write is lost.
       if (spare === undefined) spare = header;
@@ -242,6 +243,11 @@ export function recover(files: Files, options: RecoveryOptions): RecoveredLog {
       `Cannot trust ${STATE_FILE}: the log ends in term ${chain.term}, and the newest readable slot says ${hardState.term}`,
     );
 
+  writeAgain(files, STATE_FILE, 0, 2 * STATE_SLOT_BYTES);
+  for (const [name, { from, to }] of lastWrites) {
+    writeAgain(files, name, 0, SEGMENT_DATA_START);
+    writeAgain(files, name, from, to);
+  }
   removeLeftovers(files, manifest);
   let nextSequence = Math.max(
     manifest.nextSequence,
@@ -307,6 +313,16 @@ export function recover(files: Files, options: RecoveryOptions): RecoveredLog {
     topicIdMax,
     replayedEntries,
   };
+}
+
+/**
+ * Writes bytes as they are once more, and syncs them. After a sync that failed they may lie in memory only, marked as
+ * written: a start sees them, and no later sync would bring them to the medium.
+ */
+function writeAgain(files: Files, name: string, from: number, to: number): void {
+  const bytes = new Uint8Array(to - from);
+  files.write(name, from, bytes.subarray(0, files.read(name, from, bytes)));
+  files.sync(name);
 }
 
 /** A prepared segment that takes the next write. */

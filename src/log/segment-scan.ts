@@ -41,6 +41,8 @@ export const CHAIN_START: ChainEnd = { index: 0, term: 0, checksum: 0, timestamp
 export interface ScanResult {
   /** Where the valid part ends. */
   readonly position: number;
+  /** Where its last write frame lies; the start of the walk when there is none. */
+  readonly lastFrame: number;
   readonly chain: ChainEnd;
   /** Index of the first valid entry, 0 when there was none. */
   readonly firstIndex: number;
@@ -107,11 +109,13 @@ export function scanSegment(
   const commands = new CommandCursor();
   let { index, term, checksum, timestampMs } = options.chain;
   let position = options.from;
+  let lastFrame = position;
   let syncedIndex = 0;
   let firstIndex = 0;
   let entries = 0;
   const done = (fault?: string): ScanResult => ({
     position,
+    lastFrame,
     chain: { index, term, checksum, timestampMs },
     firstIndex,
     syncedIndex,
@@ -132,6 +136,7 @@ export function scanSegment(
       return done("a write frame that does not follow the entry before it");
     }
     const writeEnd = Math.min(position + FRAME_BYTES + frame.entryBytes, options.end);
+    lastFrame = position;
     // The frame alone is valid; an end inside its write is the mark of a torn tail that was cut.
     position += FRAME_BYTES;
     while (position < writeEnd) {

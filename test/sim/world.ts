@@ -183,7 +183,8 @@ export class World {
       });
     }
     if (isDamage(error)) this.#faults.refuseForGood();
-    // What a failed sync left behind is for the machine to lose, not for the next process to find.
+    // The next process may find in memory what the medium will never have.
+    else if (this.scheduler.chance(0.5)) this.processDies("after a failed sync");
     else this.powerFails("after a failed sync");
   }
 
@@ -222,7 +223,7 @@ export class World {
       if (!(error instanceof FileError)) throw error;
       this.trace.event("no start", error.message);
       if (error.kind === "no_space" && this.mayBeFull) this.processDies("no room to start");
-      else if (error.kind === "io" && this.#faults.hasFailedSync) this.powerFails("no sync");
+      else if (error.kind === "io" && this.#faults.hasFailedSync) this.processDies("no sync");
       else throw error;
       return;
     }

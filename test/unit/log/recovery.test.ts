@@ -332,4 +332,20 @@ describe("crashes in a start", () => {
       expect(recoverFrom(files).replayed).toEqual(before.replayed);
     }
   });
+
+  test("what a failed sync left in memory alone is written again, so that a later sync tells the truth", () => {
+    for (let seed = 1; seed <= 60; seed++) {
+      const built = new SegmentBuilder(1).write([EMPTY]).write([]);
+      const files = logDirectory({ seed, segments: [built] });
+      const end = built.position;
+      built.write([EMPTY, record(9000)]);
+      files.write(built.name, end, built.bytes.subarray(end, built.position));
+      files.failNextSync();
+      expect(() => files.sync(built.name)).toThrow("EIO");
+      const before = recoverFrom(files);
+      files.crash();
+
+      expect(recoverFrom(files).replayed).toEqual(before.replayed);
+    }
+  });
 });

@@ -1,37 +1,30 @@
 // Start: from files to a log that is whole up to its last promise. Decides what is a torn tail (cut, nobody was promised it)
 // and what is damage (stop, and say so). It can be cut off anywhere and run again.
 
-import { FatalError } from "../lib/fatal.ts";
 import type { CommandCursor } from "../model/command-codec.ts";
 import type { Files } from "./disk.ts";
 import {
   decodeSegmentHeader,
   encodeSegmentHeader,
-  FORMAT_VERSION,
   fileName,
   parseFileName,
   SEGMENT_DATA_START,
   type SegmentHeader,
 } from "./format.ts";
+import { corrupt, readIdentity, readManifest, removeLeftovers, unusable } from "./identity.ts";
 import { replaceFile, runJob } from "./jobs.ts";
+import { freshSegment, type LiveSegment, newSegmentHeader, sealedOf } from "./live-segment.ts";
 import {
-  decodeChecked,
-  EMPTY_MANIFEST,
   encodeChecked,
-  encodeStateSlot,
   type HardState,
   MANIFEST_FILE,
   type Manifest,
-  META_FILE,
   type Meta,
-  readState,
-  readWhole,
   type SealedSegment,
   STATE_FILE,
   STATE_SLOT_BYTES,
-  stateSlotPosition,
 } from "./metadata.ts";
-import { GrowingIndex, IndexFile, type SegmentIndex } from "./offset-index.ts";
+import { GrowingIndex, IndexFile } from "./offset-index.ts";
 import {
   CHAIN_START,
   type ChainEnd,
@@ -58,24 +51,6 @@ export interface RecoveryOptions {
   readonly report: (event: string, fields: Readonly<Record<string, unknown>>) => void;
 }
 
-/** A segment as the running log holds it. */
-export interface LiveSegment {
-  readonly sequence: number;
-  readonly salt: number;
-  readonly fileBytes: number;
-  firstIndex: number;
-  /** End of the segment before. */
-  readonly previous: ChainEnd;
-  /** The last entry in it, or `previous` while it has none. */
-  chain: ChainEnd;
-  /** Where the next write goes; the valid length once it is sealed. */
-  position: number;
-  isDerived: boolean;
-  /** Size of its delta file, for the merge policy; 0 when there is none. */
-  deltaBytes: number;
-  index: SegmentIndex;
-}
-
 /** A log that is ready to go on. */
 export interface RecoveredLog {
   readonly meta: Meta;
@@ -90,11 +65,6 @@ export interface RecoveredLog {
   readonly topicIdMax: number;
   readonly replayedEntries: number;
 }
-
-const corrupt = (message: string): FatalError =>
-  new FatalError("log_corrupt", `${message}. Nothing was changed; look at it with: ayder inspect`);
-
-const unusable = (message: string): FatalError => new FatalError("data_unusable", message);
 
 /** Brings the data directory to a state from which the node can go on. Throws `FatalError`, `FileError`. */
 export function recover(files: Files, options: RecoveryOptions): RecoveredLog {
@@ -325,31 +295,6 @@ function writeAgain(files: Files, name: string, from: number, to: number): void 
   files.sync(name);
 }
 
-/** A prepared segment that takes the next write. */
-export function freshSegment(header: SegmentHeader, previous: ChainEnd): LiveSegment {
-  return {
-    sequence: header.sequence,
-    salt: header.salt,
-    fileBytes: header.fileBytes,
-    firstIndex: previous.index + 1,
-    previous,
-    chain: previous,
-    position: SEGMENT_DATA_START,
-    isDerived: false,
-    deltaBytes: 0,
-    index: new GrowingIndex(),
-  };
-}
-
-/** The header of a segment to be prepared. */
-export function newSegmentHeader(
-  sequence: number,
-  options: Pick<RecoveryOptions, "segmentBytes" | "randomSalt">,
-  clusterId: string,
-): SegmentHeader {
-  return { sequence, salt: options.randomSalt(), fileBytes: options.segmentBytes, clusterId };
-}
-
 function prepareSegment(files: Files, header: SegmentHeader): void {
   const name = fileName(header.sequence, "log");
   runJob(files, {
@@ -358,103 +303,6 @@ function prepareSegment(files: Files, header: SegmentHeader): void {
     bytes: header.fileBytes,
     header: encodeSegmentHeader(header),
   });
-}
-
-/** What the manifest says of a segment that has ended. */
-export const sealedOf = (segment: LiveSegment): SealedSegment => ({
-  sequence: segment.sequence,
-  firstIndex: segment.firstIndex,
-  lastIndex: segment.chain.index,
-  lastTerm: segment.chain.term,
-  lastChecksum: segment.chain.checksum,
-  lastTimestampMs: segment.chain.timestampMs,
-  validBytes: segment.position,
-  isDerived: segment.isDerived,
-});
-
-function readIdentity(
-  files: Files,
-  options: RecoveryOptions,
-): { readonly meta: Meta; readonly hardState: HardState; readonly stateCounter: number } {
-  const metaBytes = readWhole(files, META_FILE);
-  if (metaBytes === undefined) return createIdentity(files, options);
-  const meta = decodeChecked(metaBytes) as Meta | undefined;
-  if (meta === undefined) throw unusable(`Cannot read ${META_FILE}: its checksum does not hold`);
-  if (meta.format !== FORMAT_VERSION) {
-    throw new FatalError(
-      "data_format",
-      `Cannot open a data directory of format ${meta.format}: this program reads format ${FORMAT_VERSION}`,
-    );
-  }
-  const stateBytes = readWhole(files, STATE_FILE);
-  const slot = stateBytes && readState(stateBytes);
-  // A single node whose promises are unreadable refuses to start.
-  if (slot === undefined)
-    throw unusable(`Cannot read ${STATE_FILE}: it is missing, or both of its slots are damaged`);
-  return { meta, hardState: slot.state, stateCounter: slot.counter };
-}
-
-/** An empty directory: state and manifest first, `meta.json` last, so that it says that the rest is there. */
-function createIdentity(
-  files: Files,
-  options: RecoveryOptions,
-): { readonly meta: Meta; readonly hardState: HardState; readonly stateCounter: number } {
-  const found = files.list().filter((name) => parseFileName(name) !== undefined);
-  if (found.length > 0) {
-    // Missing metadata is never a reason to touch data.
-    throw unusable(
-      `Cannot start: ${META_FILE} is missing, yet there is data, such as ${found.sort()[0]}`,
-    );
-  }
-  const hardState: HardState = {
-    term: 0,
-    vote: "",
-    commitIndex: 0,
-    configurationIndex: 0,
-    voters: [options.nodeId],
-  };
-  const slots = new Uint8Array(2 * STATE_SLOT_BYTES);
-  slots.set(encodeStateSlot(1, hardState), stateSlotPosition(1));
-  replaceFile(files, STATE_FILE, slots);
-  replaceFile(files, MANIFEST_FILE, encodeChecked(EMPTY_MANIFEST));
-  const meta: Meta = {
-    format: FORMAT_VERSION,
-    nodeId: options.nodeId,
-    clusterId: options.randomId(),
-    incarnation: options.randomId(),
-  };
-  replaceFile(files, META_FILE, encodeChecked(meta));
-  return { meta, hardState, stateCounter: 1 };
-}
-
-function readManifest(files: Files): Manifest {
-  const bytes = readWhole(files, MANIFEST_FILE);
-  const manifest = bytes && (decodeChecked(bytes) as Manifest | undefined);
-  if (manifest === undefined)
-    throw unusable(`Cannot read ${MANIFEST_FILE}: it is missing, or its checksum does not hold`);
-  if (manifest.damage !== null) throw corrupt(`Cannot start on a damaged log: ${manifest.damage}`);
-  return manifest;
-}
-
-/** Removes what cut-off jobs left and what the manifest has replaced: nothing that cannot be derived again. */
-function removeLeftovers(files: Files, manifest: Manifest): void {
-  const known = new Set([META_FILE, MANIFEST_FILE, STATE_FILE]);
-  if (manifest.base !== null) known.add(fileName(manifest.base.sequence, "base"));
-  for (const segment of manifest.segments) {
-    known.add(fileName(segment.sequence, "log"));
-    if (segment.isDerived) known.add(fileName(segment.sequence, "index"));
-    if (segment.isDerived && segment.lastIndex > (manifest.base?.lastIndex ?? 0))
-      known.add(fileName(segment.sequence, "delta"));
-  }
-  const leftovers = files.list().filter((name) => {
-    const kind = parseFileName(name)?.kind;
-    return (
-      name.endsWith(".tmp") ||
-      ((kind === "index" || kind === "delta" || kind === "base") && !known.has(name))
-    );
-  });
-  for (const name of leftovers) files.remove(name);
-  if (leftovers.length > 0) files.syncDirectory();
 }
 
 function openSealed(

@@ -16,6 +16,7 @@ import {
   type SegmentHeader,
 } from "./format.ts";
 import type { DiskJob, JobResult } from "./jobs.ts";
+import { freshSegment, type LiveSegment, newSegmentHeader, sealedOf } from "./live-segment.ts";
 import {
   encodeChecked,
   encodeStateSlot,
@@ -26,13 +27,7 @@ import {
   stateSlotPosition,
 } from "./metadata.ts";
 import { GrowingIndex, IndexFile } from "./offset-index.ts";
-import {
-  freshSegment,
-  type LiveSegment,
-  newSegmentHeader,
-  type RecoveredLog,
-  sealedOf,
-} from "./recovery.ts";
+import type { RecoveredLog } from "./recovery.ts";
 import { SegmentReader } from "./segment-reader.ts";
 import type { ChainEnd } from "./segment-scan.ts";
 import { SegmentSet } from "./segment-set.ts";

@@ -17,8 +17,8 @@ import {
   readEntryHeader,
   verifyEntry,
 } from "./format.ts";
+import type { LiveSegment } from "./live-segment.ts";
 import { partitionKey } from "./offset-index.ts";
-import type { LiveSegment } from "./recovery.ts";
 import type { SegmentSet } from "./segment-set.ts";
 import type { TailBuffer } from "./tail-buffer.ts";
 

@@ -2,8 +2,8 @@
 // where in a segment to look is the segment's own index.
 
 import { assert } from "../lib/assert.ts";
+import type { LiveSegment } from "./live-segment.ts";
 import { GrowingIndex, type IndexPoint } from "./offset-index.ts";
-import type { LiveSegment } from "./recovery.ts";
 
 /** Segments that hold one partition, oldest first. */
 interface PartitionSegments {

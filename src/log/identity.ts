@@ -1,0 +1,123 @@
+// The small files at start: reads who the node is, what it has promised and which files live, or refuses by name.
+// Missing or damaged metadata is never a reason to touch data.
+
+import { FatalError } from "../lib/fatal.ts";
+import type { Files } from "./disk.ts";
+import { FORMAT_VERSION, fileName, parseFileName } from "./format.ts";
+import { replaceFile } from "./jobs.ts";
+import {
+  decodeChecked,
+  EMPTY_MANIFEST,
+  encodeChecked,
+  encodeStateSlot,
+  type HardState,
+  MANIFEST_FILE,
+  type Manifest,
+  META_FILE,
+  type Meta,
+  readState,
+  readWhole,
+  STATE_FILE,
+  STATE_SLOT_BYTES,
+  stateSlotPosition,
+} from "./metadata.ts";
+/** The log is damaged below what was durable. */
+export const corrupt = (message: string): FatalError =>
+  new FatalError("log_corrupt", `${message}. Nothing was changed; look at it with: ayder inspect`);
+
+/** The directory cannot be used as it is. */
+export const unusable = (message: string): FatalError => new FatalError("data_unusable", message);
+
+/** What has to be known to make a directory into a node's. */
+interface NewIdentity {
+  readonly nodeId: string;
+  /** 32 random hexadecimal digits. */
+  readonly randomId: () => string;
+}
+
+/** Who this node is and what it has promised; an empty directory is made into one. */
+export function readIdentity(
+  files: Files,
+  options: NewIdentity,
+): { readonly meta: Meta; readonly hardState: HardState; readonly stateCounter: number } {
+  const metaBytes = readWhole(files, META_FILE);
+  if (metaBytes === undefined) return createIdentity(files, options);
+  const meta = decodeChecked(metaBytes) as Meta | undefined;
+  if (meta === undefined) throw unusable(`Cannot read ${META_FILE}: its checksum does not hold`);
+  if (meta.format !== FORMAT_VERSION) {
+    throw new FatalError(
+      "data_format",
+      `Cannot open a data directory of format ${meta.format}: this program reads format ${FORMAT_VERSION}`,
+    );
+  }
+  const stateBytes = readWhole(files, STATE_FILE);
+  const slot = stateBytes && readState(stateBytes);
+  // A single node whose promises are unreadable refuses to start.
+  if (slot === undefined)
+    throw unusable(`Cannot read ${STATE_FILE}: it is missing, or both of its slots are damaged`);
+  return { meta, hardState: slot.state, stateCounter: slot.counter };
+}
+
+/** An empty directory: state and manifest first, `meta.json` last, so that it says that the rest is there. */
+function createIdentity(
+  files: Files,
+  options: NewIdentity,
+): { readonly meta: Meta; readonly hardState: HardState; readonly stateCounter: number } {
+  const found = files.list().filter((name) => parseFileName(name) !== undefined);
+  if (found.length > 0) {
+    // Missing metadata is never a reason to touch data.
+    throw unusable(
+      `Cannot start: ${META_FILE} is missing, yet there is data, such as ${found.sort()[0]}`,
+    );
+  }
+  const hardState: HardState = {
+    term: 0,
+    vote: "",
+    commitIndex: 0,
+    configurationIndex: 0,
+    voters: [options.nodeId],
+  };
+  const slots = new Uint8Array(2 * STATE_SLOT_BYTES);
+  slots.set(encodeStateSlot(1, hardState), stateSlotPosition(1));
+  replaceFile(files, STATE_FILE, slots);
+  replaceFile(files, MANIFEST_FILE, encodeChecked(EMPTY_MANIFEST));
+  const meta: Meta = {
+    format: FORMAT_VERSION,
+    nodeId: options.nodeId,
+    clusterId: options.randomId(),
+    incarnation: options.randomId(),
+  };
+  replaceFile(files, META_FILE, encodeChecked(meta));
+  return { meta, hardState, stateCounter: 1 };
+}
+
+/** Which files live. Refuses a manifest that notes damage. */
+export function readManifest(files: Files): Manifest {
+  const bytes = readWhole(files, MANIFEST_FILE);
+  const manifest = bytes && (decodeChecked(bytes) as Manifest | undefined);
+  if (manifest === undefined)
+    throw unusable(`Cannot read ${MANIFEST_FILE}: it is missing, or its checksum does not hold`);
+  if (manifest.damage !== null) throw corrupt(`Cannot start on a damaged log: ${manifest.damage}`);
+  return manifest;
+}
+
+/** Removes what cut-off jobs left and what the manifest has replaced: nothing that cannot be derived again. */
+export function removeLeftovers(files: Files, manifest: Manifest): void {
+  const known = new Set([META_FILE, MANIFEST_FILE, STATE_FILE]);
+  if (manifest.base !== null) known.add(fileName(manifest.base.sequence, "base"));
+  for (const segment of manifest.segments) {
+    known.add(fileName(segment.sequence, "log"));
+    if (segment.isDerived) known.add(fileName(segment.sequence, "index"));
+    if (segment.isDerived && segment.lastIndex > (manifest.base?.lastIndex ?? 0))
+      known.add(fileName(segment.sequence, "delta"));
+  }
+  const leftovers = files.list().filter((name) => {
+    const kind = parseFileName(name)?.kind;
+    return (
+      name.endsWith(".tmp") ||
+      ((kind === "index" || kind === "delta" || kind === "base") && !known.has(name))
+    );
+  });
+  for (const name of leftovers) files.remove(name);
+  if (leftovers.length > 0) files.syncDirectory();
+}

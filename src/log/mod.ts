@@ -26,6 +26,7 @@ export { type DiskJob, type JobResult, runJob } from "./jobs.ts";
 export type { HardState } from "./metadata.ts";
 export { partitionKey } from "./offset-index.ts";
 export { recover } from "./recovery.ts";
-export { type LogLimits, type SealedWrite, SegmentLog } from "./segment-log.ts";
+export { type SealedWrite, SegmentLog } from "./segment-log.ts";
 export type { ChainEnd } from "./segment-scan.ts";
 export type { Slab, TailBuffer } from "./tail-buffer.ts";
+export type { LogLimits } from "./upkeep.ts";

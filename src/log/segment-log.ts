@@ -4,34 +4,24 @@
 import { assert } from "../lib/assert.ts";
 import { FatalError } from "../lib/fatal.ts";
 import { doublingBounds, Histogram } from "../lib/histogram.ts";
-import type { Disk, DiskCompletion, DiskFile, FileError } from "./disk.ts";
+import type { Disk, DiskCompletion, DiskFile } from "./disk.ts";
 import {
-  encodeSegmentHeader,
   FRAME_BYTES,
   fileName,
   newEntryHeader,
   putFrame,
   readEntryHeader,
   SEGMENT_DATA_START,
-  type SegmentHeader,
 } from "./format.ts";
-import type { DiskJob, JobResult } from "./jobs.ts";
-import { freshSegment, type LiveSegment, newSegmentHeader, sealedOf } from "./live-segment.ts";
-import {
-  encodeChecked,
-  encodeStateSlot,
-  type HardState,
-  MANIFEST_FILE,
-  type Manifest,
-  STATE_FILE,
-  stateSlotPosition,
-} from "./metadata.ts";
-import { GrowingIndex, IndexFile } from "./offset-index.ts";
+import { freshSegment, type LiveSegment } from "./live-segment.ts";
+import type { HardState } from "./metadata.ts";
+import { GrowingIndex } from "./offset-index.ts";
 import type { RecoveredLog } from "./recovery.ts";
 import { SegmentReader } from "./segment-reader.ts";
 import type { ChainEnd } from "./segment-scan.ts";
 import { SegmentSet } from "./segment-set.ts";
 import { type Slab, TailBuffer } from "./tail-buffer.ts";
+import { type LogEvent, type LogLimits, Upkeep } from "./upkeep.ts";
 
 /** Entries that stand back to back in a slab, behind room for their write frame. */
 export interface SealedWrite {
@@ -46,22 +36,6 @@ export interface SealedWrite {
   readonly chain: ChainEnd;
 }
 
-/** Something that the replica must know of. */
-export type LogEvent =
-  | { readonly kind: "synced"; readonly index: number; readonly term: number }
-  | { readonly kind: "state_saved"; readonly state: HardState };
-
-/** Limits of the log. */
-export interface LogLimits {
-  readonly segmentBytes: number;
-  /** Free space below which the node takes no more records. */
-  readonly reserveBytes: number;
-  readonly slabBytes: number;
-  readonly tailBytes: number;
-  /** Deltas are merged when they weigh more than this, 1 MiB when absent, and more than a quarter of the base. */
-  readonly mergeBytesMin?: number;
-}
-
 /** Counters in plain numbers, read out on scrape. */
 export interface LogProbe {
   /** Writes submitted, each with one sync. */
@@ -69,18 +43,12 @@ export interface LogProbe {
   writtenBytes: number;
   entries: number;
   rolls: number;
-  merges: number;
   readonly entriesPerWrite: Histogram;
   readonly recordsPerEntry: Histogram;
   readonly bytesPerWrite: Histogram;
 }
 
 const APPEND_TOKEN = 0;
-const MERGE_BYTES_MIN = 1 << 20;
-const MERGE_DELTAS_MAX = 64;
-/** Sealed segments that may wait for their index before writing waits too. */
-const UNDERIVED_MAX = 2;
-
 /** The log of one node. */
 export class SegmentLog {
   readonly segments = new SegmentSet();
@@ -91,38 +59,19 @@ export class SegmentLog {
     writtenBytes: 0,
     entries: 0,
     rolls: 0,
-    merges: 0,
     entriesPerWrite: new Histogram(doublingBounds(1, 10)),
     recordsPerEntry: new Histogram(doublingBounds(1, 18)),
     bytesPerWrite: new Histogram(doublingBounds(128, 18)),
   };
   readonly #disk: Disk;
   readonly #limits: LogLimits;
-  readonly #clusterId: string;
-  readonly #randomSalt: () => number;
-  #manifest: Manifest;
+  readonly #upkeep: Upkeep;
   #file: DiskFile;
-  #spare: SegmentHeader | undefined;
-  #isPreparing = false;
-  #nextSequence: number;
-  #stateCounter: number;
   #inFlight: SealedWrite | undefined;
   #syncedIndex: number;
   /** What the newest frame on disk says. */
   #framedIndex: number;
-  #freeBytes = Number.POSITIVE_INFINITY;
-  #isAskingRoom = false;
-  #underived: LiveSegment[];
-  #isDeriving = false;
-  #isMerging = false;
-  readonly #jobs = new Map<
-    number,
-    (error: FileError | undefined, result: JobResult | undefined) => LogEvent | undefined
-  >();
-  #nextToken = APPEND_TOKEN + 1;
   readonly #header = newEntryHeader();
-  /** A manifest that found no room; the one on disk still tells the truth. */
-  #unwritten: (() => void) | undefined;
 
   constructor(options: {
     readonly disk: Disk;
@@ -133,23 +82,16 @@ export class SegmentLog {
     const { disk, recovered, limits } = options;
     this.#disk = disk;
     this.#limits = limits;
-    this.#randomSalt = options.randomSalt;
-    this.#clusterId = recovered.meta.clusterId;
-    this.#manifest = recovered.manifest;
-    this.#spare = recovered.spare;
-    this.#nextSequence = recovered.nextSequence;
-    this.#stateCounter = recovered.stateCounter;
     for (const segment of recovered.sealed) this.segments.add(segment);
     this.segments.add(recovered.active);
-    this.#underived = recovered.sealed.filter((segment) => !segment.isDerived);
+    this.#upkeep = new Upkeep({ ...options, segments: this.segments });
     this.#file = disk.open(fileName(recovered.active.sequence, "log"));
     // What recovery took in, it synced.
     this.#syncedIndex = recovered.active.chain.index;
     this.#framedIndex = 0;
     this.tail = new TailBuffer(disk, limits.slabBytes, limits.tailBytes);
     this.reader = new SegmentReader(disk, this.segments, this.tail);
-    this.reader.onDamage = (message) => this.#damaged(message);
-    // The spare comes with the first `maintain`: the vote that makes a leader must not wait behind its zeros.
+    this.reader.onDamage = (message) => this.#upkeep.damaged(message);
   }
 
   /** Highest index that is durable here. */
@@ -164,7 +106,7 @@ export class SegmentLog {
 
   /** Whether there is too little room for more records. */
   get isFull(): boolean {
-    return this.#freeBytes < this.#limits.reserveBytes;
+    return this.#upkeep.isFull;
   }
 
   /** Bytes of the log's files, as prepared. */
@@ -183,11 +125,13 @@ export class SegmentLog {
     readonly segments: number;
     readonly underived: number;
     readonly freeBytes: number;
+    readonly merges: number;
   } {
     return {
       segments: this.segments.all().length,
-      underived: this.#underived.length,
-      freeBytes: this.#freeBytes,
+      underived: this.#upkeep.underivedCount,
+      freeBytes: this.#upkeep.freeBytes,
+      merges: this.#upkeep.merges,
     };
   }
 
@@ -294,12 +238,7 @@ export class SegmentLog {
 
   /** Takes one completion of the disk. Throws `FatalError`: a failed write or sync is never survived. */
   completed(completion: DiskCompletion): LogEvent | undefined {
-    if (completion.token !== APPEND_TOKEN) {
-      const done = this.#jobs.get(completion.token);
-      assert(done !== undefined, `Job ${completion.token} is known`);
-      this.#jobs.delete(completion.token);
-      return done(completion.error, completion.result);
-    }
+    if (completion.token !== APPEND_TOKEN) return this.#upkeep.completed(completion);
     const write = this.#inFlight;
     assert(write !== undefined, "A completion has its write");
     this.#inFlight = undefined;
@@ -319,39 +258,17 @@ export class SegmentLog {
 
   /** Saves what this node has promised; `state_saved` says when it is durable. */
   saveState(state: HardState): void {
-    this.#stateCounter += 1;
-    const position = stateSlotPosition(this.#stateCounter);
-    const bytes = encodeStateSlot(this.#stateCounter, state);
-    this.#run({ kind: "write_slot", name: STATE_FILE, position, bytes }, (error) => {
-      if (error !== undefined)
-        throw new FatalError("sync_failed", `Cannot save the node's state: ${error.message}`, {
-          cause: error,
-        });
-      return { kind: "state_saved", state };
-    });
+    this.#upkeep.saveState(state);
   }
 
   /** Does what is due in the background. @param appliedIndex Only applied segments are derived from. */
   maintain(appliedIndex: number): void {
-    // Without room for one segment none of these could end; `askRoom` says when there is some again.
-    if (this.#freeBytes < this.#limits.segmentBytes) return;
-    const unwritten = this.#unwritten;
-    this.#unwritten = undefined;
-    unwritten?.();
-    this.#prepareSpare();
-    this.#derive(appliedIndex);
-    this.#merge();
+    this.#upkeep.maintain(appliedIndex, this.#syncedIndex);
   }
 
   /** Asks the disk how much room is left. */
   askRoom(): void {
-    if (this.#isAskingRoom) return;
-    this.#isAskingRoom = true;
-    this.#run({ kind: "free_bytes" }, (_error, result) => {
-      this.#isAskingRoom = false;
-      this.#freeBytes = result?.freeBytes ?? this.#freeBytes;
-      return undefined;
-    });
+    this.#upkeep.askRoom();
   }
 
   /** Closes the files; nothing may be under way. */
@@ -360,181 +277,14 @@ export class SegmentLog {
     this.#file.close();
   }
 
-  #run(
-    job: DiskJob,
-    done: (error: FileError | undefined, result: JobResult | undefined) => LogEvent | undefined,
-  ): void {
-    const token = this.#nextToken++;
-    this.#jobs.set(token, done);
-    this.#disk.run(job, token);
-  }
-
   #roll(): boolean {
-    if (this.#spare === undefined || this.#underived.length >= UNDERIVED_MAX) return false;
     const sealed = this.segments.active;
-    this.#underived.push(sealed);
-    this.segments.add(freshSegment(this.#spare, sealed.chain));
+    const spare = this.#upkeep.takeSpare(sealed);
+    if (spare === undefined) return false;
+    this.segments.add(freshSegment(spare, sealed.chain));
     this.#file.close();
-    this.#file = this.#disk.open(fileName(this.#spare.sequence, "log"));
-    this.#spare = undefined;
+    this.#file = this.#disk.open(fileName(spare.sequence, "log"));
     this.probe.rolls += 1;
-    this.#prepareSpare();
     return true;
-  }
-
-  #prepareSpare(): void {
-    if (this.#spare !== undefined || this.#isPreparing) return;
-    this.#isPreparing = true;
-    const header = newSegmentHeader(
-      this.#nextSequence++,
-      { segmentBytes: this.#limits.segmentBytes, randomSalt: this.#randomSalt },
-      this.#clusterId,
-    );
-    const name = fileName(header.sequence, "log");
-    const job: DiskJob = {
-      kind: "prepare_segment",
-      name,
-      bytes: header.fileBytes,
-      header: encodeSegmentHeader(header),
-    };
-    this.#run(job, (error, result) => {
-      if (error === undefined) {
-        this.#isPreparing = false;
-        this.#spare = header;
-        this.#freeBytes = result?.freeBytes ?? this.#freeBytes;
-        return undefined;
-      }
-      if (error.kind !== "no_space")
-        throw new FatalError("sync_failed", `Cannot prepare a segment: ${error.message}`, {
-          cause: error,
-        });
-      // Full before the write: take the half-made file away and look again later.
-      this.#freeBytes = 0;
-      this.#run({ kind: "remove_files", names: [name] }, () => {
-        this.#isPreparing = false;
-        return undefined;
-      });
-      return undefined;
-    });
-  }
-
-  #derive(appliedIndex: number): void {
-    const segment = this.#underived[0];
-    if (segment === undefined || this.#isDeriving) return;
-    if (segment.chain.index > Math.min(appliedIndex, this.#syncedIndex)) return;
-    this.#isDeriving = true;
-    const { sequence, salt, position, previous, chain } = segment;
-    const job: DiskJob = {
-      kind: "derive_segment",
-      sequence,
-      salt,
-      clusterId: this.#clusterId,
-      validBytes: position,
-      chain: previous,
-      lastIndex: chain.index,
-    };
-    this.#run(job, (error) => {
-      if (error?.kind === "no_space") {
-        this.#isDeriving = false;
-        this.#freeBytes = 0;
-        return undefined;
-      }
-      if (error !== undefined) return this.#jobFailed(error);
-      segment.isDerived = true;
-      segment.deltaBytes = this.#disk.files.size(fileName(sequence, "delta")) ?? 0;
-      const isKnown = this.#manifest.segments.some((known) => known.sequence === sequence);
-      const others = this.#manifest.segments.filter((known) => known.sequence !== sequence);
-      const segments = [...others, sealedOf(segment)].sort(
-        (left, right) => left.sequence - right.sequence,
-      );
-      assert(isKnown || segments.at(-1)?.sequence === sequence, "Segments are sealed in order");
-      this.#switchManifest({ ...this.#manifest, segments }, () => {
-        const bytes = this.#disk.files.map(fileName(sequence, "index"));
-        const index = bytes && IndexFile.open(bytes, sequence, this.#clusterId);
-        if (index !== undefined) segment.index = index;
-        this.#underived.shift();
-        this.#isDeriving = false;
-      });
-      return undefined;
-    });
-  }
-
-  #merge(): void {
-    if (this.#isMerging || this.#isDeriving) return;
-    const baseIndex = this.#manifest.base?.lastIndex ?? 0;
-    const unmerged = this.segments
-      .all()
-      .filter((segment) => segment.isDerived && segment.chain.index > baseIndex);
-    const bytes = unmerged.reduce((sum, segment) => sum + segment.deltaBytes, 0);
-    const isDue =
-      unmerged.length > MERGE_DELTAS_MAX ||
-      (bytes > (this.#limits.mergeBytesMin ?? MERGE_BYTES_MIN) &&
-        bytes > (this.#manifest.base?.bytes ?? 0) / 4);
-    if (!isDue) return;
-    this.#isMerging = true;
-    const sequence = this.#nextSequence++;
-    const replaced = this.#manifest.base;
-    const deltaSequences = unmerged.map((segment) => segment.sequence);
-    const job: DiskJob = {
-      kind: "merge_base",
-      sequence,
-      clusterId: this.#clusterId,
-      baseSequence: replaced?.sequence,
-      deltaSequences,
-    };
-    this.#run(job, (error, result) => {
-      if (error?.kind === "no_space") {
-        this.#isMerging = false;
-        this.#freeBytes = 0;
-        return undefined;
-      }
-      if (error !== undefined) return this.#jobFailed(error);
-      assert(result?.base !== undefined, "A merge gives a base");
-      const base = { sequence, lastIndex: result.base.lastIndex, bytes: result.base.bytes };
-      this.#switchManifest({ ...this.#manifest, base }, () => {
-        this.#isMerging = false;
-        this.probe.merges += 1;
-        // New files synced, then the manifest, then the old are unlinked.
-        const names = deltaSequences.map((delta) => fileName(delta, "delta"));
-        if (replaced !== null) names.push(fileName(replaced.sequence, "base"));
-        this.#run({ kind: "remove_files", names }, () => undefined);
-      });
-      return undefined;
-    });
-  }
-
-  #switchManifest(manifest: Manifest, then: () => void): void {
-    this.#manifest = { ...manifest, nextSequence: this.#nextSequence };
-    const bytes = encodeChecked(this.#manifest);
-    this.#run({ kind: "replace_file", name: MANIFEST_FILE, bytes }, (error) => {
-      if (error?.kind === "no_space") {
-        this.#freeBytes = 0;
-        this.#unwritten = () => this.#switchManifest(this.#manifest, then);
-        return undefined;
-      }
-      if (error !== undefined)
-        throw new FatalError("sync_failed", `Cannot write the manifest: ${error.message}`, {
-          cause: error,
-        });
-      then();
-      return undefined;
-    });
-  }
-
-  /** A disk that fails is no damage to the log: only what was read and is not what it was stops the node for good. */
-  #jobFailed(error: FileError): undefined {
-    if (error.kind === "damaged") return this.#damaged(error.message);
-    throw new FatalError("sync_failed", `Cannot work on the log's files: ${error.message}`, {
-      cause: error,
-    });
-  }
-
-  /** Writes what was found into the manifest and stops: the next start refuses and names `ayder inspect`. */
-  #damaged(message: string): undefined {
-    const bytes = encodeChecked({ ...this.#manifest, damage: message });
-    this.#run({ kind: "replace_file", name: MANIFEST_FILE, bytes }, () => {
-      throw new FatalError("log_corrupt", message);
-    });
-    return undefined;
   }
 }

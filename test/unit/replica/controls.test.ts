@@ -9,7 +9,7 @@ const SMALL = { limits: { segmentBytes: 1 << 16, slabBytes: 1 << 14, mergeBytesM
 function viaBase(node: SimNode, topic: number): SimNode {
   for (let i = 0; i < 30; i++) node.produce(topic, new Uint8Array(8000));
   node.rest();
-  expect(node.replica.log.probe.merges).toBeGreaterThan(0);
+  expect(node.replica.log.counts.merges).toBeGreaterThan(0);
   return node.crashed(SMALL);
 }
 

@@ -32,7 +32,7 @@ describe("a key", () => {
     node.produce(topic, "keyed", { idempotencyKey: "k" });
     for (let i = 0; i < 30; i++) node.produce(topic, new Uint8Array(8000));
     node.rest();
-    expect(node.replica.log.probe.merges).toBeGreaterThan(0);
+    expect(node.replica.log.counts.merges).toBeGreaterThan(0);
     node = node.crashed(options);
 
     const again = stored(node.outcome(node.send(topic, "keyed", { idempotencyKey: "k" })));

@@ -1,0 +1,330 @@
+// What keeps the log going behind its back: the next segment is prepared, sealed ones get their index and delta, deltas are
+// merged, the manifest follows. One job at a time, away from the serving thread; each can be cut off and run again.
+
+import { assert } from "../lib/assert.ts";
+import { FatalError } from "../lib/fatal.ts";
+import type { Disk, DiskCompletion, FileError } from "./disk.ts";
+import { encodeSegmentHeader, fileName, type SegmentHeader } from "./format.ts";
+import type { DiskJob, JobResult } from "./jobs.ts";
+import { type LiveSegment, newSegmentHeader, sealedOf } from "./live-segment.ts";
+import {
+  encodeChecked,
+  encodeStateSlot,
+  type HardState,
+  MANIFEST_FILE,
+  type Manifest,
+  STATE_FILE,
+  stateSlotPosition,
+} from "./metadata.ts";
+import { IndexFile } from "./offset-index.ts";
+import type { RecoveredLog } from "./recovery.ts";
+import type { SegmentSet } from "./segment-set.ts";
+
+/** Something that the replica must know of. */
+export type LogEvent =
+  | { readonly kind: "synced"; readonly index: number; readonly term: number }
+  | { readonly kind: "state_saved"; readonly state: HardState };
+
+/** Limits of the log. */
+export interface LogLimits {
+  readonly segmentBytes: number;
+  /** Free space below which the node takes no more records. */
+  readonly reserveBytes: number;
+  readonly slabBytes: number;
+  readonly tailBytes: number;
+  /** Deltas are merged when they weigh more than this, 1 MiB when absent, and more than a quarter of the base. */
+  readonly mergeBytesMin?: number;
+}
+
+const MERGE_BYTES_MIN = 1 << 20;
+const MERGE_DELTAS_MAX = 64;
+/** Sealed segments that may wait for their index before writing waits too. */
+const UNDERIVED_MAX = 2;
+
+/** The background work of one log. */
+export class Upkeep {
+  /** Merges so far. */
+  merges = 0;
+  readonly #disk: Disk;
+  readonly #limits: LogLimits;
+  readonly #segments: SegmentSet;
+  readonly #clusterId: string;
+  readonly #randomSalt: () => number;
+  #manifest: Manifest;
+  #spare: SegmentHeader | undefined;
+  #isPreparing = false;
+  #nextSequence: number;
+  #stateCounter: number;
+  #freeBytes = Number.POSITIVE_INFINITY;
+  #isAskingRoom = false;
+  readonly #underived: LiveSegment[];
+  #isDeriving = false;
+  #isMerging = false;
+  readonly #jobs = new Map<
+    number,
+    (error: FileError | undefined, result: JobResult | undefined) => LogEvent | undefined
+  >();
+  /** 0 is the token of appends. */
+  #nextToken = 1;
+  /** A manifest that found no room; the one on disk still tells the truth. */
+  #unwritten: (() => void) | undefined;
+
+  constructor(options: {
+    readonly disk: Disk;
+    readonly recovered: RecoveredLog;
+    readonly limits: LogLimits;
+    readonly segments: SegmentSet;
+    readonly randomSalt: () => number;
+  }) {
+    const { recovered } = options;
+    this.#disk = options.disk;
+    this.#limits = options.limits;
+    this.#segments = options.segments;
+    this.#randomSalt = options.randomSalt;
+    this.#clusterId = recovered.meta.clusterId;
+    this.#manifest = recovered.manifest;
+    this.#spare = recovered.spare;
+    this.#nextSequence = recovered.nextSequence;
+    this.#stateCounter = recovered.stateCounter;
+    this.#underived = recovered.sealed.filter((segment) => !segment.isDerived);
+    // The spare comes with the first `maintain`: the vote that makes a leader must not wait behind its zeros.
+  }
+
+  /** Whether there is too little room for more records. */
+  get isFull(): boolean {
+    return this.#freeBytes < this.#limits.reserveBytes;
+  }
+
+  /** Room on the file system, in bytes, when last asked. */
+  get freeBytes(): number {
+    return this.#freeBytes;
+  }
+
+  /** Sealed segments without an index. */
+  get underivedCount(): number {
+    return this.#underived.length;
+  }
+
+  /**
+   * Gives the prepared segment away, because `sealed` is full. Undefined: there is none yet, or too many sealed segments
+   * wait for their index.
+   */
+  takeSpare(sealed: LiveSegment): SegmentHeader | undefined {
+    if (this.#spare === undefined || this.#underived.length >= UNDERIVED_MAX) return undefined;
+    const spare = this.#spare;
+    this.#spare = undefined;
+    this.#underived.push(sealed);
+    this.#prepareSpare();
+    return spare;
+  }
+
+  /** Takes the completion of a job. Throws `FatalError`. */
+  completed(completion: DiskCompletion): LogEvent | undefined {
+    const done = this.#jobs.get(completion.token);
+    assert(done !== undefined, `Job ${completion.token} is known`);
+    this.#jobs.delete(completion.token);
+    return done(completion.error, completion.result);
+  }
+
+  /** Saves what this node has promised; `state_saved` says when it is durable. */
+  saveState(state: HardState): void {
+    this.#stateCounter += 1;
+    const position = stateSlotPosition(this.#stateCounter);
+    const bytes = encodeStateSlot(this.#stateCounter, state);
+    this.#run({ kind: "write_slot", name: STATE_FILE, position, bytes }, (error) => {
+      if (error !== undefined)
+        throw new FatalError("sync_failed", `Cannot save the node's state: ${error.message}`, {
+          cause: error,
+        });
+      return { kind: "state_saved", state };
+    });
+  }
+
+  /** Does what is due in the background. @param appliedIndex Only applied and synced segments are derived from. */
+  maintain(appliedIndex: number, syncedIndex: number): void {
+    // Without room for one segment none of these could end; `askRoom` says when there is some again.
+    if (this.#freeBytes < this.#limits.segmentBytes) return;
+    const unwritten = this.#unwritten;
+    this.#unwritten = undefined;
+    unwritten?.();
+    this.#prepareSpare();
+    this.#derive(Math.min(appliedIndex, syncedIndex));
+    this.#merge();
+  }
+
+  /** Asks the disk how much room is left. */
+  askRoom(): void {
+    if (this.#isAskingRoom) return;
+    this.#isAskingRoom = true;
+    this.#run({ kind: "free_bytes" }, (_error, result) => {
+      this.#isAskingRoom = false;
+      this.#freeBytes = result?.freeBytes ?? this.#freeBytes;
+      return undefined;
+    });
+  }
+
+  #run(
+    job: DiskJob,
+    done: (error: FileError | undefined, result: JobResult | undefined) => LogEvent | undefined,
+  ): void {
+    const token = this.#nextToken++;
+    this.#jobs.set(token, done);
+    this.#disk.run(job, token);
+  }
+
+  #prepareSpare(): void {
+    if (this.#spare !== undefined || this.#isPreparing) return;
+    this.#isPreparing = true;
+    const header = newSegmentHeader(
+      this.#nextSequence++,
+      { segmentBytes: this.#limits.segmentBytes, randomSalt: this.#randomSalt },
+      this.#clusterId,
+    );
+    const name = fileName(header.sequence, "log");
+    const job: DiskJob = {
+      kind: "prepare_segment",
+      name,
+      bytes: header.fileBytes,
+      header: encodeSegmentHeader(header),
+    };
+    this.#run(job, (error, result) => {
+      if (error === undefined) {
+        this.#isPreparing = false;
+        this.#spare = header;
+        this.#freeBytes = result?.freeBytes ?? this.#freeBytes;
+        return undefined;
+      }
+      if (error.kind !== "no_space")
+        throw new FatalError("sync_failed", `Cannot prepare a segment: ${error.message}`, {
+          cause: error,
+        });
+      // Full before the write: take the half-made file away and look again later.
+      this.#freeBytes = 0;
+      this.#run({ kind: "remove_files", names: [name] }, () => {
+        this.#isPreparing = false;
+        return undefined;
+      });
+      return undefined;
+    });
+  }
+
+  #derive(readyIndex: number): void {
+    const segment = this.#underived[0];
+    if (segment === undefined || this.#isDeriving) return;
+    if (segment.chain.index > readyIndex) return;
+    this.#isDeriving = true;
+    const { sequence, salt, position, previous, chain } = segment;
+    const job: DiskJob = {
+      kind: "derive_segment",
+      sequence,
+      salt,
+      clusterId: this.#clusterId,
+      validBytes: position,
+      chain: previous,
+      lastIndex: chain.index,
+    };
+    this.#run(job, (error) => {
+      if (error?.kind === "no_space") {
+        this.#isDeriving = false;
+        this.#freeBytes = 0;
+        return undefined;
+      }
+      if (error !== undefined) return this.#jobFailed(error);
+      segment.isDerived = true;
+      segment.deltaBytes = this.#disk.files.size(fileName(sequence, "delta")) ?? 0;
+      const isKnown = this.#manifest.segments.some((known) => known.sequence === sequence);
+      const others = this.#manifest.segments.filter((known) => known.sequence !== sequence);
+      const segments = [...others, sealedOf(segment)].sort(
+        (left, right) => left.sequence - right.sequence,
+      );
+      assert(isKnown || segments.at(-1)?.sequence === sequence, "Segments are sealed in order");
+      this.#switchManifest({ ...this.#manifest, segments }, () => {
+        const bytes = this.#disk.files.map(fileName(sequence, "index"));
+        const index = bytes && IndexFile.open(bytes, sequence, this.#clusterId);
+        if (index !== undefined) segment.index = index;
+        this.#underived.shift();
+        this.#isDeriving = false;
+      });
+      return undefined;
+    });
+  }
+
+  #merge(): void {
+    if (this.#isMerging || this.#isDeriving) return;
+    const baseIndex = this.#manifest.base?.lastIndex ?? 0;
+    const unmerged = this.#segments
+      .all()
+      .filter((segment) => segment.isDerived && segment.chain.index > baseIndex);
+    const bytes = unmerged.reduce((sum, segment) => sum + segment.deltaBytes, 0);
+    const isDue =
+      unmerged.length > MERGE_DELTAS_MAX ||
+      (bytes > (this.#limits.mergeBytesMin ?? MERGE_BYTES_MIN) &&
+        bytes > (this.#manifest.base?.bytes ?? 0) / 4);
+    if (!isDue) return;
+    this.#isMerging = true;
+    const sequence = this.#nextSequence++;
+    const replaced = this.#manifest.base;
+    const deltaSequences = unmerged.map((segment) => segment.sequence);
+    const job: DiskJob = {
+      kind: "merge_base",
+      sequence,
+      clusterId: this.#clusterId,
+      baseSequence: replaced?.sequence,
+      deltaSequences,
+    };
+    this.#run(job, (error, result) => {
+      if (error?.kind === "no_space") {
+        this.#isMerging = false;
+        this.#freeBytes = 0;
+        return undefined;
+      }
+      if (error !== undefined) return this.#jobFailed(error);
+      assert(result?.base !== undefined, "A merge gives a base");
+      const base = { sequence, lastIndex: result.base.lastIndex, bytes: result.base.bytes };
+      this.#switchManifest({ ...this.#manifest, base }, () => {
+        this.#isMerging = false;
+        this.merges += 1;
+        // New files synced, then the manifest, then the old are unlinked.
+        const names = deltaSequences.map((delta) => fileName(delta, "delta"));
+        if (replaced !== null) names.push(fileName(replaced.sequence, "base"));
+        this.#run({ kind: "remove_files", names }, () => undefined);
+      });
+      return undefined;
+    });
+  }
+
+  #switchManifest(manifest: Manifest, then: () => void): void {
+    this.#manifest = { ...manifest, nextSequence: this.#nextSequence };
+    const bytes = encodeChecked(this.#manifest);
+    this.#run({ kind: "replace_file", name: MANIFEST_FILE, bytes }, (error) => {
+      if (error?.kind === "no_space") {
+        this.#freeBytes = 0;
+        this.#unwritten = () => this.#switchManifest(this.#manifest, then);
+        return undefined;
+      }
+      if (error !== undefined)
+        throw new FatalError("sync_failed", `Cannot write the manifest: ${error.message}`, {
+          cause: error,
+        });
+      then();
+      return undefined;
+    });
+  }
+
+  /** A disk that fails is no damage to the log: only what was read and is not what it was stops the node for good. */
+  #jobFailed(error: FileError): undefined {
+    if (error.kind === "damaged") return this.damaged(error.message);
+    throw new FatalError("sync_failed", `Cannot work on the log's files: ${error.message}`, {
+      cause: error,
+    });
+  }
+
+  /** Writes what was found into the manifest and stops: the next start refuses and names `ayder inspect`. */
+  damaged(message: string): undefined {
+    const bytes = encodeChecked({ ...this.#manifest, damage: message });
+    this.#run({ kind: "replace_file", name: MANIFEST_FILE, bytes }, () => {
+      throw new FatalError("log_corrupt", message);
+    });
+    return undefined;
+  }
+}

@@ -79,6 +79,10 @@ export class Replica {
   /** Requests that the batcher had when the loop last passed, and when waiting for more ends. */
   #gathered = 0;
   #emptyPasses = 0;
+  /** Requests submitted so far, those of the write in flight, and how many were under way when the last one ended. */
+  #submitted = 0;
+  #inFlight = 0;
+  #expected = 0;
   #gatherUntilMs = 0;
   #lastRoomMs = 0;
   #hardState: HardState;
@@ -196,9 +200,11 @@ export class Replica {
     for (const completion of this.#disk.poll()) {
       const event = this.log.completed(completion);
       if (event === undefined) continue;
-      if (event.kind === "synced")
+      if (event.kind === "synced") {
+        // Whoever is answered now and whoever came meanwhile: about as many as may send again.
+        this.#expected = this.#inFlight + this.batcher.added - this.#submitted;
         this.#take(step(this.raft, { kind: "persisted", index: event.index, term: event.term }));
-      else this.#take(step(this.raft, { kind: "voteSaved", term: event.state.term }));
+      } else this.#take(step(this.raft, { kind: "voteSaved", term: event.state.term }));
     }
     this.#applyCommitted();
     this.#submit();
@@ -316,10 +322,12 @@ export class Replica {
 
   /**
    * Whether requests are still coming in: then the next pass of the event loop brings more of them into this write, and a
-   * write costs the processor as much as ten requests do. No timer: it ends when two passes bring nothing, or in time.
+   * write costs the processor as much as ten requests do. No timer: it ends when as many are here as were under way when
+   * the last write ended, when two passes bring nothing, or in time.
    */
   #isGathering(): boolean {
     if (this.batcher.queue.length > 0) return false;
+    if (this.batcher.added - this.#submitted >= this.#expected) return false;
     this.#emptyPasses = this.batcher.added === this.#gathered ? this.#emptyPasses + 1 : 0;
     if (this.#emptyPasses >= EMPTY_PASSES) return false;
     this.#gathered = this.batcher.added;
@@ -343,6 +351,8 @@ export class Replica {
       return;
     }
     this.batcher.queue.shift();
+    this.#inFlight = this.batcher.added - this.#submitted;
+    this.#submitted = this.batcher.added;
     this.#lastWriteMs = this.#clock.monotonicMs();
   }
 }

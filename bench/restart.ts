@@ -7,10 +7,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { openDisk } from "../src/io/mod.ts";
-import { silentLogger } from "../src/lib/logger.ts";
-import type { ProduceRequest } from "../src/model/produce.ts";
-import { NodeBroker, Replica } from "../src/replica/mod.ts";
 import { circumstances, keepResult } from "./load/report.ts";
+import { nextTurn, startReplica } from "./replica.ts";
 
 const { values } = parseArgs({
   options: {
@@ -24,59 +22,23 @@ const { values } = parseArgs({
 });
 const RECORDS_PER_TURN = 30;
 
-const nextTurn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
-
 /** Produces single records through a replica and ends as a kill would: nothing is closed in order. */
 async function fill(directory: string, records: number, partitions: number): Promise<number> {
   const { disk } = await openDisk(directory, {});
-  let done = 0;
-  const replica: Replica = new Replica({
-    nodeId: "node1",
-    disk,
-    clock: { wallMs: Date.now, monotonicMs: () => performance.now() },
-    sink: {
-      submittedMs: 0,
-      produced: () => {
-        done += 1;
-      },
-      refused: (_, refusal) => {
-        throw new Error(JSON.stringify(refusal));
-      },
-    },
-    requestTurn: () => setImmediate(() => replica.turn()),
-    logger: silentLogger,
-    limits: { segmentBytes: 64 << 20, reserveBytes: 0, slabBytes: 4 << 20, tailBytes: 32 << 20 },
-    settings: { idempotencyTtlMs: 86_400_000, idempotencyKeysMax: 1_000_000 },
-    randomId: () => crypto.getRandomValues(new Uint8Array(16)).toHex(),
-    randomSalt: () => crypto.getRandomValues(new Uint32Array(1))[0]!,
+  const { broker, replica, answered, request, stop } = await startReplica(disk, {
+    partitions,
+    segmentBytes: 64 << 20,
   });
-  const broker = new NodeBroker(replica, { topicsMax: 10, partitionsMax: 1000 });
-  const timer = setInterval(() => replica.tick(), 50);
-  replica.tick();
-  while (!replica.isReady) await nextTurn();
-  await broker.createTopic({ name: "bench", partitions, mode: "sealed", ttlMs: 0, maxBytes: 0 });
-  const request: ProduceRequest = {
-    topicId: broker.topic("bench")!.id,
-    partition: -1,
-    key: undefined,
-    idempotencyKey: undefined,
-    expectedOffset: -1,
-    ack: "configured",
-    headers: undefined,
-    body: new Uint8Array(64).fill(97),
-    ranges: undefined,
-    count: 1,
-  };
   for (let sent = 0; sent < records; ) {
     const end = Math.min(sent + RECORDS_PER_TURN, records);
     for (; sent < end; sent++) broker.produce(0, request);
-    while (sent - done >= RECORDS_PER_TURN) await nextTurn();
+    while (sent - answered() >= RECORDS_PER_TURN) await nextTurn();
     if (sent % 900_000 === 0) process.stderr.write(`\r${sent} records`);
   }
-  while (done < records) await nextTurn();
+  while (answered() < records) await nextTurn();
   process.stderr.write("\n");
-  clearInterval(timer);
-  const entries = replica.log.probe.entries;
+  stop();
+  const { entries } = replica.log.probe;
   await disk.close();
   return entries;
 }

@@ -49,7 +49,12 @@ export async function startReplica(
     randomId: () => crypto.getRandomValues(new Uint8Array(16)).toHex(),
     randomSalt: () => crypto.getRandomValues(new Uint32Array(1))[0]!,
   });
-  const broker = new NodeBroker(replica, { topicsMax: 10, partitionsMax: 1000 });
+  const broker = new NodeBroker(replica, {
+    topicsMax: 10,
+    partitionsMax: 1000,
+    groupsMax: 1000,
+    waitingMax: 1000,
+  });
   const timer = setInterval(() => replica.tick(), 50);
   replica.tick();
   while (!replica.isReady) await nextTurn();

@@ -137,6 +137,8 @@ async function start(
   const broker = new NodeBroker(replica, {
     topicsMax: limits.TOPICS_MAX,
     partitionsMax: limits.PARTITIONS_MAX,
+    groupsMax: limits.GROUPS_MAX,
+    waitingMax: limits.WAITERS_MAX,
   });
   const probe = new ReplicaProbe(replica, disk.kind, disk.syncLatencyUs);
   const metrics = createMetrics(

@@ -13,6 +13,8 @@ export const TOPIC_PARTITIONS_DEFAULT = 8;
 export const TOPICS_MAX = 10_000;
 /** Partitions of all topics together: each costs a few hundred bytes of memory. */
 export const PARTITIONS_MAX = 100_000;
+/** Groups of all partitions together, counted per partition: each costs up to 200 bytes of memory. */
+export const GROUPS_MAX = 1_000_000;
 /** Bytes of a record key: keys choose partitions and are copied around, values carry the content. */
 export const KEY_BYTES_MAX = 1024;
 /** Bytes of an idempotency key: a million of them are remembered. */

@@ -23,10 +23,16 @@ type Evaluated<T> =
 export interface ControlLimits {
   readonly topicsMax: number;
   readonly partitionsMax: number;
+  /** Groups, counted per partition. */
+  readonly groupsMax: number;
+  /** Requests of this room that may wait: topics, rules and floors for their turn, commits for their entry. */
+  readonly waitingMax: number;
 }
 
 /** Bytes of a group's commit besides its name. */
 const GROUP_COMMITTED_BYTES = 16;
+
+const TOO_MANY = refuse("overloaded", "Too many requests wait");
 
 /** The way in for everything but records. */
 export class Controls {
@@ -35,6 +41,7 @@ export class Controls {
   /** Requests that wait for the one before them. */
   readonly #queue: (() => void)[] = [];
   #isBusy = false;
+  #isDraining = false;
 
   constructor(replica: Replica, limits: ControlLimits) {
     this.#replica = replica;
@@ -43,6 +50,7 @@ export class Controls {
 
   /** Evaluates a request when those before it are applied. */
   submit<T>(evaluate: () => Evaluated<T>): Promise<Result<T, Refusal>> {
+    if (this.#queue.length >= this.#limits.waitingMax) return Promise.resolve(fail(TOO_MANY));
     return new Promise((resolve) => {
       this.#queue.push(() => {
         const replica = this.#replica;
@@ -60,12 +68,16 @@ export class Controls {
     });
   }
 
+  /** A loop, not a recursion: thousands may be answered at once. */
   #next(): void {
-    if (this.#isBusy) return;
-    const run = this.#queue.shift();
-    if (run === undefined) return;
-    this.#isBusy = true;
-    run();
+    if (this.#isDraining) return;
+    this.#isDraining = true;
+    for (let run = this.#queue[0]; run !== undefined && !this.#isBusy; run = this.#queue[0]) {
+      this.#queue.shift();
+      this.#isBusy = true;
+      run();
+    }
+    this.#isDraining = false;
   }
 
   #finish(answer: () => void): void {
@@ -181,8 +193,15 @@ export class Controls {
     }
     const group = encodeText(request.group);
     // Backward commits are ignored: what is applied is already further.
-    if (replica.state.groups.get(topic.id, partition, group) >= offset)
-      return Promise.resolve(succeed(undefined));
+    const committedOffset = replica.state.groups.get(topic.id, partition, group);
+    if (committedOffset >= offset) return Promise.resolve(succeed(undefined));
+    if (committedOffset < 0 && replica.state.groups.size >= this.#limits.groupsMax) {
+      return refusal(
+        "overloaded",
+        `Cannot begin another group: the limit is ${this.#limits.groupsMax}`,
+      );
+    }
+    if (replica.callbacks.size >= this.#limits.waitingMax) return Promise.resolve(fail(TOO_MANY));
     replica.batcher.open(COMMAND_HEADER_BYTES + GROUP_COMMITTED_BYTES + group.length, replica.now);
     replica.batcher.addCommand((writer) =>
       putGroupCommitted(writer, topic.id, partition, offset, group),

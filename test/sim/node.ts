@@ -67,7 +67,12 @@ export class Node {
         Array.from({ length: 4 }, () => prng.u32().toString(16).padStart(8, "0")).join(""),
       randomSalt: () => prng.u32(),
     });
-    this.broker = new NodeBroker(this.replica, { topicsMax: 100, partitionsMax: 1000 });
+    this.broker = new NodeBroker(this.replica, {
+      topicsMax: 100,
+      partitionsMax: 1000,
+      groupsMax: 1000,
+      waitingMax: 1000,
+    });
   }
 
   /** Takes the turn that was asked for. */

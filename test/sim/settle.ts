@@ -173,6 +173,8 @@ function settlePartition(
       (candidate) =>
         candidate.contentId === id &&
         candidate.fate === "unknown" &&
+        // Offsets are given in the order of the requests: a repeated key may have been asked before, and answered then.
+        candidate.id > (kept.at(-1)?.write.id ?? 0) &&
         candidate.topicId === topic.id &&
         (candidate.asked < 0 || candidate.asked === partition) &&
         (candidate.expectedOffset < 0 || candidate.expectedOffset === record.offset) &&

@@ -92,7 +92,12 @@ export class SimNode {
       randomId: () => "0123456789abcdef".repeat(2),
       randomSalt: () => ++salt,
     });
-    this.broker = new NodeBroker(this.replica, { topicsMax: 100, partitionsMax: 1000 });
+    this.broker = new NodeBroker(this.replica, {
+      topicsMax: 100,
+      partitionsMax: 1000,
+      groupsMax: 1000,
+      waitingMax: 1000,
+    });
   }
 
   /** A node that takes writes. */

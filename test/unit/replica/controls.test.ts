@@ -293,3 +293,36 @@ test("what a clean stop leaves is bit for bit what the next start finds", () => 
   expect(stateOf()).toEqual(before);
   expect(node.replica.state.keys.size).toBe(keys);
 });
+
+describe("limits", () => {
+  test("of groups refuse another one, and let those that are there go on", () => {
+    const node = SimNode.ready(simDisk());
+    const topic = node.topic("t");
+    for (let i = 0; i < 3; i++) node.produce(topic, `${i}`);
+    const commit = (group: string, offset: number) =>
+      node.broker.commit({ topic: "t", group, partition: 0, offset });
+    for (let i = 0; i < 1000; i++) node.good(commit(`g${i}`, 0));
+
+    expect(node.refusal(commit("one-more", 0))).toBe("overloaded");
+    node.good(commit("g0", 2));
+    expect(node.broker.committedOffset(topic, 0, "g0")).toBe(2);
+  });
+
+  test("of waiting requests refuse what comes on top, and all that were taken are answered", async () => {
+    const node = SimNode.ready(simDisk());
+    const asked = Array.from({ length: 1200 }, (_, i) =>
+      node.broker.createTopic(shape(`t${i % 3}`, 1)),
+    );
+    for (let i = 0; i < 50; i++) {
+      node.rest();
+      await Promise.resolve();
+    }
+    const answers = await Promise.all(asked);
+
+    const refused = answers.filter((answer) => !answer.ok);
+    // One is under way, a thousand wait for it.
+    expect(refused.length).toBe(199);
+    expect(answers.slice(0, 1001).every((answer) => answer.ok)).toBe(true);
+    expect(node.replica.state.topicCount).toBe(3);
+  });
+});

@@ -190,7 +190,7 @@ function settlePartition(
           write.idempotencyKey !== undefined && other.write.idempotencyKey === write.idempotencyKey,
       )?.write ?? shadow.owner(write);
     claim(
-      owner === undefined || shadow.mayHaveExpired(owner, -1, write.openedMs),
+      owner === undefined || shadow.mayHaveExpired(owner, -1, write.sentMs),
       `${where} has a second record at ${record.offset} for key ${write.idempotencyKey} of write ${owner?.id}`,
     );
     for (let index = 0; index < write.values.length; index++) {

@@ -31,6 +31,8 @@ export interface Write {
   readonly fingerprint: string;
   /** The earliest time that its entry may carry. */
   readonly openedMs: number;
+  /** When it was sent: the latest time that its entry may carry. */
+  readonly sentMs: number;
   /** What its key stood for when it was sent: its answer may come after that has left the window. */
   readonly ownerBefore: Write | undefined;
   fate: "pending" | "unknown" | "stored" | "absent" | "answered";

@@ -3,9 +3,22 @@
 import { NodeFiles } from "../io/mod.ts";
 import { inspectLog, type SegmentReport } from "../log/mod.ts";
 
+/** A node that is running writes while it is looked at: what is damaged in each of these looks is damaged. */
+const LOOKS_MAX = 4;
+const LOOK_PAUSE_MS = 150;
+
 /** Looks at a directory. Returns the exit status: 3 when something before the end is damaged. */
-export function inspect(directory: string, asJson: boolean, print: (line: string) => void): number {
-  const report = inspectLog(new NodeFiles(directory));
+export async function inspect(
+  directory: string,
+  asJson: boolean,
+  print: (line: string) => void,
+): Promise<number> {
+  const files = new NodeFiles(directory);
+  let report = inspectLog(files);
+  for (let look = 1; report.isDamaged && look < LOOKS_MAX; look++) {
+    await Bun.sleep(LOOK_PAUSE_MS);
+    report = inspectLog(files);
+  }
   if (asJson) {
     print(JSON.stringify(report));
   } else {

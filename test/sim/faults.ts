@@ -148,6 +148,7 @@ export class Faults {
   /** A node that found damage must not start again. */
   refuseForGood(): void {
     const world = this.#world;
+    const mayLackNote = world.mayBeFull || this.hasFailedSync;
     world.isOver = true;
     world.processDies("damage was found");
     try {
@@ -158,8 +159,8 @@ export class Faults {
       claim(isRefusal, `A start on a damaged log ended with ${error}`);
       return;
     }
-    // Without room there is nowhere to note it; the next read finds it again.
-    claim(world.mayBeFull, "A node that found damage starts again as if nothing had happened");
+    // On a disk that is full or failing there is nowhere to note it; the next read finds it again.
+    claim(mayLackNote, "A node that found damage starts again as if nothing had happened");
   }
 }
 

@@ -51,6 +51,7 @@ export class Batcher {
   /** Called for each entry that is sealed; gives it its place in the log. */
   onSeal: (entry: SealedEntry) => void = () => undefined;
   readonly #tail: TailBuffer;
+  readonly #writeBytesMax: number;
   readonly #nextIndex: () => { readonly index: number; readonly term: number };
   /** The last entry that was sealed. */
   #chain: ChainEnd;
@@ -58,6 +59,8 @@ export class Batcher {
   // The open write.
   #slab: Slab | undefined;
   #writeStart = 0;
+  /** Where it ends at the latest: with its slab, or with the largest write. */
+  #writeLimit = 0;
   #writeEntries = 0;
   #writeFirstIndex = 0;
   #writePreviousChecksum = 0;
@@ -78,15 +81,21 @@ export class Batcher {
   readonly #header = newEntryHeader();
   #scratch = new Uint8Array(0);
 
-  /** @param nextIndex Proposes one entry to the consensus and tells its place. */
-  constructor(
-    tail: TailBuffer,
-    chain: ChainEnd,
-    nextIndex: () => { readonly index: number; readonly term: number },
-  ) {
-    this.#tail = tail;
-    this.#chain = chain;
-    this.#nextIndex = nextIndex;
+  /**
+   * @param options.chain The last entry of the log.
+   * @param options.writeBytesMax What a fresh segment takes: no write is larger.
+   * @param options.nextIndex Proposes one entry to the consensus and tells its place.
+   */
+  constructor(options: {
+    readonly tail: TailBuffer;
+    readonly chain: ChainEnd;
+    readonly writeBytesMax: number;
+    readonly nextIndex: () => { readonly index: number; readonly term: number };
+  }) {
+    this.#tail = options.tail;
+    this.#chain = options.chain;
+    this.#writeBytesMax = options.writeBytesMax;
+    this.#nextIndex = options.nextIndex;
   }
 
   /** Whether there is an entry that something may be added to. */
@@ -115,16 +124,11 @@ export class Batcher {
       ? this.#commands.length + this.#chunks.length * CHUNK_COMMAND_BYTES
       : 0;
     const needed = bytes + trailer + CHUNK_COMMAND_BYTES + PADDING_BYTES;
-    if (
-      this.#isOpen &&
-      this.#slab !== undefined &&
-      this.#dataEnd + needed <= this.#slab.bytes.length
-    )
+    if (this.#isOpen && this.#slab !== undefined && this.#dataEnd + needed <= this.#writeLimit)
       return;
     if (this.#isOpen) this.seal();
     const fresh = ENTRY_HEADER_BYTES + bytes + CHUNK_COMMAND_BYTES + PADDING_BYTES;
-    if (this.#slab !== undefined && this.#entryStart + fresh > this.#slab.bytes.length)
-      this.#closeWrite();
+    if (this.#slab !== undefined && this.#entryStart + fresh > this.#writeLimit) this.#closeWrite();
     if (this.#slab === undefined) this.#openWrite(FRAME_BYTES + fresh);
     this.#isOpen = true;
     this.#timestampMs = now();
@@ -137,6 +141,7 @@ export class Batcher {
     slab.pins += 1;
     this.#slab = slab;
     this.#writeStart = slab.used;
+    this.#writeLimit = Math.min(slab.bytes.length, slab.used + this.#writeBytesMax);
     this.#entryStart = slab.used + FRAME_BYTES;
     this.#writeEntries = 0;
     this.#writePreviousChecksum = this.#chain.checksum;

@@ -138,10 +138,15 @@ export class Replica {
       lastIndex: chain.index,
       lastTerm: chain.term,
     });
-    this.batcher = new Batcher(this.log.tail, chain, () => {
-      const { appended } = step(this.raft, { kind: "proposed", entries: 1 });
-      assert(appended !== undefined, "A leader's proposal has a place in the log");
-      return { index: appended.firstIndex, term: appended.term };
+    this.batcher = new Batcher({
+      tail: this.log.tail,
+      chain,
+      writeBytesMax: this.log.writeBytesMax,
+      nextIndex: () => {
+        const { appended } = step(this.raft, { kind: "proposed", entries: 1 });
+        assert(appended !== undefined, "A leader's proposal has a place in the log");
+        return { index: appended.firstIndex, term: appended.term };
+      },
     });
     this.batcher.onSeal = (entry) => this.#unapplied.push(entry);
     this.log.reader.onRetire = () => this.wantTurn();

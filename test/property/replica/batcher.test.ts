@@ -70,10 +70,12 @@ test("entries hold what was added, in order per partition, each chunk in one pie
       const disk = simDisk();
       let index = 0;
       let now = 1000;
-      const batcher = new Batcher(new TailBuffer(disk, 1 << 14, 1 << 14), CHAIN_START, () => ({
-        index: ++index,
-        term: 1,
-      }));
+      const batcher = new Batcher({
+        tail: new TailBuffer(disk, 1 << 14, 1 << 14),
+        chain: CHAIN_START,
+        writeBytesMax: 1 << 22,
+        nextIndex: () => ({ index: ++index, term: 1 }),
+      });
       const time = (): number => ++now;
       const wanted = new Map<string, string[]>();
       const next = new Map<string, number>();
@@ -188,14 +190,13 @@ test("entries hold what was added, in order per partition, each chunk in one pie
 });
 
 test("one request is one entry however large, and small ones share entries of up to a mebibyte", () => {
-  const batcher = new Batcher(
-    new TailBuffer(simDisk(), 1 << 22, 1 << 22),
-    CHAIN_START,
-    (() => {
-      let index = 0;
-      return () => ({ index: ++index, term: 1 });
-    })(),
-  );
+  let index = 0;
+  const batcher = new Batcher({
+    tail: new TailBuffer(simDisk(), 1 << 22, 1 << 22),
+    chain: CHAIN_START,
+    writeBytesMax: 1 << 24,
+    nextIndex: () => ({ index: ++index, term: 1 }),
+  });
   const sealed: number[] = [];
   batcher.onSeal = ({ index }) => sealed.push(index);
   const add = (bytes: number, offset: number): void => {
@@ -210,4 +211,30 @@ test("one request is one entry however large, and small ones share entries of up
   batcher.seal();
 
   expect(sealed).toEqual([1, 2, 3, 4]);
+});
+
+test("no write is larger than a fresh segment, also behind a request that fills one", () => {
+  let index = 0;
+  // No multiple of a page, so that the memory of a large request is larger than the largest write.
+  const writeBytesMax = 100_001;
+  const batcher = new Batcher({
+    tail: new TailBuffer(simDisk(), 1 << 14, 1 << 14),
+    chain: CHAIN_START,
+    writeBytesMax,
+    nextIndex: () => ({ index: ++index, term: 1 }),
+  });
+  let offset = 0;
+  for (const bytes of [writeBytesMax - 1024, 900, 900, 20, 900]) {
+    const request = requestOf([new Uint8Array(bytes)]);
+    batcher.open(Batcher.dataBytes(request), () => 1);
+    batcher.addRecords(1, 0, offset++, request);
+  }
+
+  const sizes: number[] = [];
+  for (let write = batcher.take(); write !== undefined; write = batcher.take()) {
+    sizes.push(write.end - write.start);
+    batcher.queue.shift();
+  }
+  expect(sizes.length).toBeGreaterThan(1);
+  expect(Math.max(...sizes)).toBeLessThanOrEqual(writeBytesMax);
 });

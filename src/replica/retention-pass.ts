@@ -51,9 +51,10 @@ export class RetentionPass {
     }[] = [];
     for (const topic of this.#replica.state.topics()) {
       for (let partition = 0; partition < topic.partitions; partition++) {
+        // Most partitions are empty or settled, and asking for a rule costs more than seeing that.
+        if (!this.#hasWork(topic, partition)) continue;
         const limits = limitsOf(topic, partition);
-        const isLimited = limits.ttlMs > 0 || limits.maxBytes > 0;
-        if (isLimited && this.#hasWork(topic, partition)) work.push({ topic, partition, limits });
+        if (limits.ttlMs > 0 || limits.maxBytes > 0) work.push({ topic, partition, limits });
       }
     }
     const found: Floor[] = [];

@@ -1,108 +1,193 @@
-// One input in, what is owed comes out. Dispatches only; each act has its own function or file.
+// One input in, what is owed comes out. Dispatches only; each act has its own file.
 
 import { assert, assertNever } from "../lib/assert.ts";
-import { majorityIndex } from "./quorum.ts";
+import type { Configuration } from "./configuration.ts";
+import { noteVote, stand, tick } from "./election.ts";
+import { answerPersisted } from "./following.ts";
+import { configure, leaveIfTold } from "./membership.ts";
+import type { RaftMessage } from "./messages.ts";
+import { askRead } from "./reads.ts";
+import { noteStateSaved, type Owed, type RaftReady } from "./ready.ts";
+import { receive } from "./receive.ts";
+import {
+  beginTransfer,
+  forgetFollower,
+  notePersisted,
+  noteSent,
+  noteUnreachable,
+  propose,
+} from "./replication.ts";
+import { becomeFollower } from "./roles.ts";
+import { endSnapshot, installSnapshot, offerSnapshot } from "./snapshot.ts";
 import type { RaftState } from "./state.ts";
 
-/** All that can happen to a node. Time comes in as ticks and chance as a number, so any run replays exactly. */
+/** All that can happen to a node. Time comes in as ticks and chance as a number in [0, 1), so any run replays exactly. */
 export type RaftInput =
-  | { readonly kind: "tick" }
-  /** The leader sealed so many entries, in order. */
-  | { readonly kind: "proposed"; readonly entries: number }
-  /** The log is durable up to this entry. */
+  | { readonly kind: "tick"; readonly random: number }
+  /** Stand for election now. */
+  | { readonly kind: "campaign" }
+  | { readonly kind: "received"; readonly message: RaftMessage }
+  /** The leader sealed so many entries: they get the next indexes, and this term. */
+  | { readonly kind: "proposed"; readonly entries: number; readonly isConfiguration?: boolean }
+  /**
+   * The own log is durable up to this entry. What was written before a truncation at or below `index` is not to be told
+   * any more: the log may have the same entry again, of another write.
+   */
   | { readonly kind: "persisted"; readonly index: number; readonly term: number }
-  /** Term and vote are durable. */
-  | { readonly kind: "voteSaved"; readonly term: number }
-  /** A linearizable read wants to know what it must wait for. */
-  | { readonly kind: "read"; readonly context: number };
-
-/** What the caller now owes. `vote` goes to disk before anything that depends on it; `voteSaved` tells when it is there. */
-export interface RaftReady {
-  readonly vote?: { readonly term: number; readonly vote: string };
-  /** Entries that have their place in the log now: `firstIndex` and on, all of `term`. */
-  readonly appended?: {
-    readonly term: number;
-    readonly firstIndex: number;
-    readonly entries: number;
-  };
-  /** This node just became leader: the entry that opens its term is the next one to append. */
-  readonly becameLeader?: boolean;
-  /** Reads that may be answered once the state machine has applied `readIndex`. */
-  readonly reads?: readonly number[];
-  readonly readIndex?: number;
-  readonly commitIndex: number;
-}
+  | { readonly kind: "stateSaved"; readonly term: number; readonly vote: string }
+  | { readonly kind: "applied"; readonly index: number }
+  /** The entry at `index` made this configuration, was applied, and the configuration was saved. Before its `applied`. */
+  | { readonly kind: "configured"; readonly configuration: Configuration; readonly index: number }
+  /** A linearizable read wants to know what it must wait for. `context` is the caller's, and its own among those that wait. */
+  | { readonly kind: "read"; readonly context: number }
+  /** The leader is to hand over. */
+  | { readonly kind: "transfer"; readonly to: string }
+  /** What `nextAppend` allowed was handed to the transport. */
+  | {
+      readonly kind: "sent";
+      readonly to: string;
+      readonly prevIndex: number;
+      readonly lastIndex: number;
+      readonly bytes: number;
+    }
+  /** A connection ended, or a message was dropped. */
+  | { readonly kind: "unreachable"; readonly nodeId: string }
+  /** Leader: the state at `index` is offered to a follower; the offer is among the messages. */
+  | { readonly kind: "snapshotStarted"; readonly to: string; readonly index: number }
+  | { readonly kind: "snapshotFailed"; readonly to: string }
+  | { readonly kind: "snapshotFinished"; readonly to: string; readonly index: number }
+  /** Follower: log and state are those of the snapshot now, durably. Only above its commit index, and not on a leader. */
+  | {
+      readonly kind: "snapshotInstalled";
+      readonly index: number;
+      readonly term: number;
+      readonly configuration: Configuration;
+      readonly configurationIndex: number;
+    }
+  /** Entries up to here are no longer served. */
+  | { readonly kind: "compacted"; readonly index: number }
+  | { readonly kind: "fence"; readonly isFenced: boolean }
+  /** Leader: what was known of this follower's log no longer holds. */
+  | { readonly kind: "forget"; readonly nodeId: string };
 
 /** Advances `state` in place by one input. No clock, no randomness, no await. */
 export function step(state: RaftState, input: RaftInput): RaftReady {
+  const owed: Owed = { messages: [], commitIndex: 0 };
+  const wasLeader = state.role === "leader";
+  const commitIndex = state.commitIndex;
+  take(state, owed, input);
+  leaveIfTold(state, owed);
+  const isLeader = state.role === "leader";
+  if (isLeader && !wasLeader) owed.becameLeader = true;
+  if (wasLeader && !isLeader) owed.lostLeadership = true;
+  assert(state.commitIndex >= commitIndex, `The commit index fell from ${commitIndex}`);
+  owed.commitIndex = state.commitIndex;
+  return owed;
+}
+
+function take(state: RaftState, owed: Owed, input: RaftInput): void {
   switch (input.kind) {
     case "tick":
-      return tick(state);
+      tick(state, owed, input.random);
+      break;
+    case "campaign":
+      stand(state, owed, false);
+      break;
+    case "received":
+      receive(state, owed, input.message);
+      break;
     case "proposed":
-      return propose(state, input.entries);
+      propose(state, input.entries, input.isConfiguration === true);
+      break;
     case "persisted":
-      return persisted(state, input.index, input.term);
-    case "voteSaved":
-      return voteSaved(state, input.term);
+      persisted(state, owed, input.index, input.term);
+      break;
+    case "stateSaved":
+      stateSaved(state, owed, input);
+      break;
+    case "applied":
+      applied(state, input.index);
+      break;
+    case "configured":
+      configure(state, owed, input.configuration, input.index);
+      break;
     case "read":
-      return read(state, input.context);
+      askRead(state, owed, input.context);
+      break;
+    case "transfer":
+      beginTransfer(state, owed, input.to);
+      break;
+    case "sent":
+      noteSent(state, input);
+      break;
+    case "unreachable":
+      noteUnreachable(state, input.nodeId);
+      break;
+    case "snapshotStarted":
+      offerSnapshot(state, owed, input.to, input.index);
+      break;
+    case "snapshotFailed":
+      endSnapshot(state, input.to, false);
+      break;
+    case "snapshotFinished":
+      endSnapshot(state, input.to, true);
+      break;
+    case "snapshotInstalled":
+      installSnapshot(state, owed, input);
+      break;
+    case "compacted":
+      compacted(state, input.index);
+      break;
+    case "fence":
+      fence(state, owed, input.isFenced);
+      break;
+    case "forget":
+      forgetFollower(state, input.nodeId);
+      break;
     default:
-      return assertNever(input);
+      assertNever(input);
+      break;
   }
 }
 
-/** A voter that is alone has nobody to wait for: it stands at once. */
-function tick(state: RaftState): RaftReady {
-  if (state.role !== "follower") return { commitIndex: state.commitIndex };
-  state.role = "candidate";
-  state.term += 1;
-  state.vote = state.nodeId;
-  state.isVoteSaved = false;
-  return { vote: { term: state.term, vote: state.vote }, commitIndex: state.commitIndex };
+function persisted(state: RaftState, owed: Owed, index: number, term: number): void {
+  // A completion that comes late, for a tail that was overwritten meanwhile, carries a term that is not there any more.
+  if (state.terms.at(index) !== term || index <= state.durableIndex) return;
+  state.durableIndex = index;
+  if (state.role === "leader") notePersisted(state, owed);
+  else answerPersisted(state, owed);
 }
 
-/** Raft §5.2: a candidate that has the votes of a majority leads; its own counts once it is durable. */
-function voteSaved(state: RaftState, term: number): RaftReady {
-  if (state.role !== "candidate" || term !== state.term) return { commitIndex: state.commitIndex };
-  assert(!state.isVoteSaved, "A vote is saved once");
-  state.isVoteSaved = true;
-  state.role = "leader";
-  state.leaderId = state.nodeId;
-  // Raft §8: a leader opens its term with an entry of its own, so that it learns what is committed.
-  state.termStartIndex = state.lastIndex + 1;
-  return { becameLeader: true, commitIndex: state.commitIndex };
+function stateSaved(
+  state: RaftState,
+  owed: Owed,
+  saved: { readonly term: number; readonly vote: string },
+): void {
+  const isNews = noteStateSaved(state, owed, saved);
+  // Raft §5.2: a candidate counts its own vote too, and only now that it cannot be given to another after a crash.
+  if (isNews && state.role === "candidate") noteVote(state, owed, state.nodeId, true);
 }
 
-function propose(state: RaftState, entries: number): RaftReady {
-  assert(state.role === "leader", "Only a leader appends what was proposed to it");
-  assert(entries > 0, "A proposal has entries");
-  const firstIndex = state.lastIndex + 1;
-  state.lastIndex += entries;
-  state.lastTerm = state.term;
-  return { appended: { term: state.term, firstIndex, entries }, commitIndex: state.commitIndex };
-}
-
-function persisted(state: RaftState, index: number, term: number): RaftReady {
+function applied(state: RaftState, index: number): void {
   assert(
-    index <= state.lastIndex,
-    `Index ${index} is durable, but the log ends at ${state.lastIndex}`,
+    index <= state.commitIndex,
+    `Entry ${index} was applied, but committed is ${state.commitIndex}`,
   );
-  // A completion that comes late, for a tail that was overwritten meanwhile, carries the old term.
-  if (term > state.lastTerm) return { commitIndex: state.commitIndex };
-  state.matchIndex.set(state.nodeId, Math.max(index, state.matchIndex.get(state.nodeId) ?? 0));
-  if (state.role === "leader") {
-    const majority = majorityIndex(state.voters.map((voter) => state.matchIndex.get(voter) ?? 0));
-    // Raft §5.4.2: only entries of the current term commit by counting.
-    if (majority >= state.termStartIndex && majority > state.commitIndex)
-      state.commitIndex = majority;
-  }
-  return { commitIndex: state.commitIndex };
+  state.appliedIndex = Math.max(state.appliedIndex, index);
 }
 
-/** Raft §6.4 of the dissertation: a leader answers once it has committed in its own term and a quorum has confirmed it. */
-function read(state: RaftState, context: number): RaftReady {
-  const isCertain = state.role === "leader" && state.commitIndex >= state.termStartIndex;
-  return isCertain
-    ? { reads: [context], readIndex: state.commitIndex, commitIndex: state.commitIndex }
-    : { commitIndex: state.commitIndex };
+function compacted(state: RaftState, index: number): void {
+  assert(
+    index <= state.commitIndex,
+    `Entry ${index} was compacted, but committed is ${state.commitIndex}`,
+  );
+  if (index <= state.compactedIndex) return;
+  state.compactedIndex = index;
+  state.terms.compact(index);
+}
+
+/** A leader whose log or promises turn out to be damaged must not go on counting on them. */
+function fence(state: RaftState, owed: Owed, isFenced: boolean): void {
+  state.isFenced = isFenced;
+  if (isFenced && state.role !== "follower") becomeFollower(state, owed, state.term, undefined);
 }

@@ -114,6 +114,7 @@ function fill(files: NodeFiles, bytes: number): number {
         syncedIndex: index - 1,
         firstIndex: index,
         previousChecksum,
+        commitIndex: index - 1,
       },
       SALT,
     );

@@ -113,6 +113,22 @@ export class KeyWindow {
     return address;
   }
 
+  /** Every key with its outcome, oldest first, as bytes that are equal when they are. */
+  *slots(): Iterable<Uint8Array> {
+    let address = this.#head;
+    for (let left = this.size; left > 0; left--) {
+      let page = this.#page(address);
+      if (this.#at(address) >= page.end) {
+        address = this.#base + Math.ceil((address - this.#base + 1) / PAGE_BYTES) * PAGE_BYTES;
+        page = this.#page(address);
+      }
+      const at = this.#at(address);
+      const bytes = FIXED_BYTES + page.view.getUint16(at + 4, true);
+      yield page.bytes.subarray(at, at + bytes);
+      address += align8(bytes);
+    }
+  }
+
   /** Drops the oldest key. */
   dropOldest(): void {
     assert(this.size > 0, "There is a key to drop");

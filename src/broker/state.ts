@@ -188,6 +188,9 @@ export class BrokerState {
       case "retentionSet":
         this.#setRule(command);
         return undefined;
+      case "configured":
+        // Who belongs to the cluster is the replica's matter; it stands in the log for the same reasons.
+        return undefined;
       case "progressed": {
         const topic = this.#byId.get(command.topicId);
         assert(topic !== undefined, `Progress is of topic ${command.topicId}, which exists`);

@@ -14,6 +14,7 @@ export const EXIT_CODES = {
   data_locked: 8,
   data_format: 9,
   data_unusable: 10,
+  data_foreign: 11,
   invalid_configuration: 64,
   address_in_use: 69,
 } as const;

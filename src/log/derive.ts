@@ -149,9 +149,19 @@ function keyText(item: CommandCursor): string {
       return `topic ${item.topicId}`;
     case COMMAND.groupCommitted:
       return `group ${item.topicId} ${item.partition} ${item.bytes.subarray(item.groupStart, item.bodyEnd).toHex()}`;
+    case COMMAND.configured:
+      return "configured";
     default:
       return `${item.kind} ${item.topicId} ${item.partition}`;
   }
+}
+
+/** Reads a whole base. Throws `FileError` when it is damaged. */
+export function verifyBase(files: Files, name: string): void {
+  const reader = new StateFileReader(files, name, damaged);
+  while (reader.next());
+  reader.beginWindow();
+  while (reader.next());
 }
 
 /** Runs a `merge_base` job. Returns the size of the new base and the index it stands for. */
@@ -199,6 +209,7 @@ function mergeKeyed(sources: readonly StateFileReader[], writer: StateFileWriter
     if (newest.kind === COMMAND.topicCreated) liveTopics.add(newest.topicId);
     const isAlive =
       newest.kind === COMMAND.topicCreated ||
+      newest.kind === COMMAND.configured ||
       (newest.kind === COMMAND.retentionSet && newest.topicId === 0) ||
       (newest.kind !== COMMAND.topicDeleted && liveTopics.has(newest.topicId));
     if (isAlive && command?.kind === "progressed") {

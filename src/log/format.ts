@@ -5,7 +5,7 @@ import { align8, getU64, isZero, putU64, viewOf } from "../lib/bytes.ts";
 import { crc32 } from "../lib/checksum.ts";
 
 /** Version of every file of the data directory. Another one is refused by name. */
-export const FORMAT_VERSION = 1;
+export const FORMAT_VERSION = 2;
 
 /** Where the first write frame of a segment lies; the header has the page before it to itself. */
 export const SEGMENT_DATA_START = 4096;
@@ -63,7 +63,7 @@ export function decodeSegmentHeader(bytes: Uint8Array): SegmentHeader | string {
 }
 
 /** Bytes of a write frame. */
-export const FRAME_BYTES = 48;
+export const FRAME_BYTES = 56;
 const FRAME_MAGIC = 0x4d_41_52_46; // "FRAM"; no multiple of eight, so never the length of an entry.
 
 /** What one write says of itself. Local: never sent to a peer. */
@@ -79,11 +79,13 @@ export interface WriteFrame {
   firstIndex: number;
   /** Checksum of the entry before `firstIndex`; 0 before the first. */
   previousChecksum: number;
+  /** Highest index that this node knew committed when it wrote: what a start may apply without asking anybody. */
+  commitIndex: number;
 }
 
 /**
  *  0 magic u32 | 4 checksum u32 of the rest, seeded with the segment's salt | 8 position u64 | 16 entry bytes u32
- * 20 entry count u32 | 24 synced index u64 | 32 first index u64 | 40 previous checksum u32 | 44 zero u32
+ * 20 entry count u32 | 24 synced index u64 | 32 first index u64 | 40 previous checksum u32 | 44 zero u32 | 48 commit index u64
  */
 export function putFrame(
   bytes: Uint8Array,
@@ -100,6 +102,7 @@ export function putFrame(
   putU64(view, at + 32, frame.firstIndex);
   view.setUint32(at + 40, frame.previousChecksum, true);
   view.setUint32(at + 44, 0, true);
+  putU64(view, at + 48, frame.commitIndex);
   view.setUint32(at + 4, crc32(bytes.subarray(at + 8, at + FRAME_BYTES), salt), true);
 }
 
@@ -126,6 +129,7 @@ export function readFrame(
   into.syncedIndex = getU64(view, at + 24);
   into.firstIndex = getU64(view, at + 32);
   into.previousChecksum = view.getUint32(at + 40, true);
+  into.commitIndex = getU64(view, at + 48);
   return into.syncedIndex >= 0 && into.firstIndex > 0;
 }
 
@@ -137,6 +141,7 @@ export const newFrame = (): WriteFrame => ({
   syncedIndex: 0,
   firstIndex: 0,
   previousChecksum: 0,
+  commitIndex: 0,
 });
 
 /** Bytes of an entry's fixed header. */

@@ -1,7 +1,9 @@
 // The small files at start: reads who the node is, what it has promised and which files live, or refuses by name.
 // Missing or damaged metadata is never a reason to touch data.
 
+import { assert } from "../lib/assert.ts";
 import { FatalError } from "../lib/fatal.ts";
+import { aloneAs, type Membership } from "../model/cluster.ts";
 import type { Files } from "./disk.ts";
 import { FORMAT_VERSION, fileName, parseFileName } from "./format.ts";
 import { replaceFile } from "./jobs.ts";
@@ -29,17 +31,34 @@ export const corrupt = (message: string): FatalError =>
 export const unusable = (message: string): FatalError => new FatalError("data_unusable", message);
 
 /** What has to be known to make a directory into a node's. */
-interface NewIdentity {
+interface IdentityOptions {
   readonly nodeId: string;
   /** 32 random hexadecimal digits. */
   readonly randomId: () => string;
+  /** An empty directory becomes a cluster of one; otherwise it waits until it is told which cluster it belongs to. */
+  readonly startsAlone: boolean;
 }
 
-/** Who this node is and what it has promised; an empty directory is made into one. */
-export function readIdentity(
-  files: Files,
-  options: NewIdentity,
-): { readonly meta: Meta; readonly hardState: HardState; readonly stateCounter: number } {
+/** Who this node is and what it has promised. */
+export interface Identity {
+  readonly meta: Meta;
+  readonly hardState: HardState;
+  readonly stateCounter: number;
+}
+
+/** The membership of a node that belongs to no cluster. */
+const NOBODY: Membership = {
+  epoch: 0,
+  voters: [],
+  outgoing: [],
+  learners: [],
+  learnersNext: [],
+  autoLeave: false,
+  members: [],
+};
+
+/** Reads who this node is; an empty directory is made into one. Throws `FatalError`, `FileError`. */
+export function openIdentity(files: Files, options: IdentityOptions): Identity {
   const metaBytes = readWhole(files, META_FILE);
   if (metaBytes === undefined) return createIdentity(files, options);
   const meta = decodeChecked(metaBytes) as Meta | undefined;
@@ -50,19 +69,22 @@ export function readIdentity(
       `Cannot open a data directory of format ${meta.format}: this program reads format ${FORMAT_VERSION}`,
     );
   }
+  if (meta.nodeId !== options.nodeId) {
+    throw new FatalError(
+      "data_foreign",
+      `Cannot open a data directory of node ${meta.nodeId} as node ${options.nodeId}`,
+    );
+  }
   const stateBytes = readWhole(files, STATE_FILE);
   const slot = stateBytes && readState(stateBytes);
-  // A single node whose promises are unreadable refuses to start.
+  // A node whose promises are unreadable must not go on as if it had made none.
   if (slot === undefined)
     throw unusable(`Cannot read ${STATE_FILE}: it is missing, or both of its slots are damaged`);
   return { meta, hardState: slot.state, stateCounter: slot.counter };
 }
 
 /** An empty directory: state and manifest first, `meta.json` last, so that it says that the rest is there. */
-function createIdentity(
-  files: Files,
-  options: NewIdentity,
-): { readonly meta: Meta; readonly hardState: HardState; readonly stateCounter: number } {
+function createIdentity(files: Files, options: IdentityOptions): Identity {
   const found = files.list().filter((name) => parseFileName(name) !== undefined);
   if (found.length > 0) {
     // Missing metadata is never a reason to touch data.
@@ -70,25 +92,48 @@ function createIdentity(
       `Cannot start: ${META_FILE} is missing, yet there is data, such as ${found.sort()[0]}`,
     );
   }
-  const hardState: HardState = {
-    term: 0,
-    vote: "",
-    commitIndex: 0,
-    configurationIndex: 0,
-    voters: [options.nodeId],
-  };
+  const { nodeId, startsAlone, randomId } = options;
+  const incarnation = randomId();
+  const membership = startsAlone ? aloneAs(nodeId, incarnation) : NOBODY;
+  const hardState = { term: 0, vote: "", commitIndex: 0, configurationIndex: 0, membership };
   const slots = new Uint8Array(2 * STATE_SLOT_BYTES);
   slots.set(encodeStateSlot(1, hardState), stateSlotPosition(1));
   replaceFile(files, STATE_FILE, slots);
   replaceFile(files, MANIFEST_FILE, encodeChecked(EMPTY_MANIFEST));
-  const meta: Meta = {
-    format: FORMAT_VERSION,
-    nodeId: options.nodeId,
-    clusterId: options.randomId(),
-    incarnation: options.randomId(),
-  };
+  const clusterId = startsAlone ? randomId() : "";
+  const meta: Meta = { format: FORMAT_VERSION, nodeId, clusterId, incarnation };
   replaceFile(files, META_FILE, encodeChecked(meta));
   return { meta, hardState, stateCounter: 1 };
+}
+
+/** Makes a node without a cluster a member of one: its members first, then the name, which says that they are there. */
+export function joinCluster(
+  files: Files,
+  identity: Identity,
+  clusterId: string,
+  membership: Membership,
+): Identity {
+  assert(identity.meta.clusterId === "", "A node joins one cluster in its life");
+  const hardState = { ...identity.hardState, membership };
+  const stateCounter = identity.stateCounter + 1;
+  const position = stateSlotPosition(stateCounter);
+  files.write(STATE_FILE, position, encodeStateSlot(stateCounter, hardState));
+  files.sync(STATE_FILE);
+  const meta = { ...identity.meta, clusterId };
+  replaceFile(files, META_FILE, encodeChecked(meta));
+  return { meta, hardState, stateCounter };
+}
+
+/** Moves everything that a node has into `quarantine/`, so that its peers can fill it again. Nothing is deleted. */
+export function setAside(files: Files): void {
+  // The name goes last: until then the next start finds the rest unusable, and sets it aside as well.
+  const names = files
+    .list()
+    .filter(
+      (name) => parseFileName(name) !== undefined || name === STATE_FILE || name === MANIFEST_FILE,
+    );
+  for (const name of names.sort()) files.quarantine(name);
+  if (files.size(META_FILE) !== undefined) files.quarantine(META_FILE);
 }
 
 /** Which files live. Refuses a manifest that notes damage. */

@@ -12,7 +12,7 @@ import {
   readWhole,
   STATE_FILE,
 } from "./metadata.ts";
-import { CHAIN_START, findSyncedIndex, isZeroFrom, scanSegment } from "./segment-scan.ts";
+import { CHAIN_START, findMarks, isZeroFrom, scanSegment } from "./segment-scan.ts";
 
 /** One segment as it lies there. */
 export interface SegmentReport {
@@ -93,7 +93,7 @@ export function inspectLog(files: Files): DirectoryReport {
     const later =
       result.fault === undefined
         ? 0
-        : findSyncedIndex(files, name, { ...scan, from: result.position });
+        : findMarks(files, { ...scan, name, from: result.position }).syncedIndex;
     syncedIndex = Math.max(syncedIndex, result.syncedIndex, later);
     segments.push({
       name,

@@ -2,7 +2,7 @@
 // Every job is safe to be cut off after any file primitive and run again after a restart.
 
 import { assertNever } from "../lib/assert.ts";
-import { type DeriveJob, deriveSegment, type MergeJob, mergeBase } from "./derive.ts";
+import { type DeriveJob, deriveSegment, type MergeJob, mergeBase, verifyBase } from "./derive.ts";
 import type { Files } from "./disk.ts";
 
 /** One piece of work. Plain data: it crosses to another thread by structured clone. */
@@ -23,6 +23,18 @@ export type DiskJob =
       readonly position: number;
       readonly bytes: Uint8Array;
     }
+  /** Writes a piece of a file that nothing refers to yet. Not synced. */
+  | {
+      readonly kind: "write_piece";
+      readonly name: string;
+      readonly position: number;
+      readonly bytes: Uint8Array;
+      /** Its first piece: the file is made. */
+      readonly isNew: boolean;
+    }
+  | { readonly kind: "sync_file"; readonly name: string }
+  /** Reads a whole base and fails when it is damaged. */
+  | { readonly kind: "verify_base"; readonly name: string }
   /** Unlinks files that the manifest no longer knows. */
   | { readonly kind: "remove_files"; readonly names: readonly string[] }
   /** Asks how much room is left. */
@@ -62,6 +74,23 @@ export function runJob(files: Files, job: DiskJob): JobResult {
     case "write_slot": {
       files.write(job.name, job.position, job.bytes);
       files.sync(job.name);
+      return {};
+    }
+    case "write_piece": {
+      if (job.isNew) {
+        files.remove(job.name);
+        files.create(job.name);
+      }
+      files.write(job.name, job.position, job.bytes);
+      return {};
+    }
+    case "sync_file": {
+      files.sync(job.name);
+      files.syncDirectory();
+      return {};
+    }
+    case "verify_base": {
+      verifyBase(files, job.name);
       return {};
     }
     case "remove_files": {

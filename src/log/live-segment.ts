@@ -1,6 +1,6 @@
 // A segment as the running log holds it: where it stands in the chain, how far it is written, and its index.
 
-import { SEGMENT_DATA_START, type SegmentHeader } from "./format.ts";
+import { type EntryHeader, SEGMENT_DATA_START, type SegmentHeader } from "./format.ts";
 import type { SealedSegment } from "./metadata.ts";
 import { GrowingIndex, type SegmentIndex } from "./offset-index.ts";
 import type { ChainEnd } from "./segment-scan.ts";
@@ -21,7 +21,37 @@ export interface LiveSegment {
   /** Size of its delta file, for the merge policy; 0 when there is none. */
   deltaBytes: number;
   index: SegmentIndex;
+  /** Where terms begin in it. */
+  readonly terms: [number, number][];
+  /** Where entries begin, here and there: to look for one by its index. */
+  readonly entryPoints: EntryPoint[];
 }
+
+/** Where the entry `index` begins. */
+export interface EntryPoint {
+  readonly index: number;
+  readonly position: number;
+}
+
+/** An entry point every so many bytes. */
+const ENTRY_POINT_SPACING_BYTES = 128 * 1024;
+
+/** Takes note of an entry that stands at `position`. Entries come in log order. */
+export function noteEntry(segment: LiveSegment, entry: EntryHeader, position: number): void {
+  const { terms, entryPoints } = segment;
+  if (terms.at(-1)?.[1] !== entry.term) terms.push([entry.index, entry.term]);
+  const last = entryPoints.at(-1);
+  if (last === undefined || position - last.position >= ENTRY_POINT_SPACING_BYTES)
+    entryPoints.push({ index: entry.index, position });
+}
+
+/** The place of an entry in the chain. */
+export const chainOf = ({ index, term, checksum, timestampMs }: EntryHeader): ChainEnd => ({
+  index,
+  term,
+  checksum,
+  timestampMs,
+});
 
 /** A prepared segment that takes the next write. */
 export function freshSegment(header: SegmentHeader, previous: ChainEnd): LiveSegment {
@@ -36,6 +66,8 @@ export function freshSegment(header: SegmentHeader, previous: ChainEnd): LiveSeg
     isDerived: false,
     deltaBytes: 0,
     index: new GrowingIndex(),
+    terms: [],
+    entryPoints: [],
   };
 }
 
@@ -56,6 +88,7 @@ export const sealedOf = (segment: LiveSegment): SealedSegment => ({
   lastTerm: segment.chain.term,
   lastChecksum: segment.chain.checksum,
   lastTimestampMs: segment.chain.timestampMs,
+  terms: segment.terms,
   validBytes: segment.position,
   isDerived: segment.isDerived,
 });

@@ -1,8 +1,10 @@
 // The small files that say what the directory is: `meta.json` (who), `manifest` (which files live), `state` (what this
 // node has promised). Texts with a checksum line, but for `state`, whose two slots lie on two pages.
 
+import { assert } from "../lib/assert.ts";
 import { decodeText, encodeText, getU64, putU64, viewOf } from "../lib/bytes.ts";
 import { crc32 } from "../lib/checksum.ts";
+import { type Membership, parseMembership } from "../model/cluster.ts";
 import type { Files } from "./disk.ts";
 import { FORMAT_VERSION } from "./format.ts";
 
@@ -11,13 +13,13 @@ export const META_FILE = "meta.json";
 export const MANIFEST_FILE = "manifest";
 export const STATE_FILE = "state";
 
-/** Who this node is. Written once. */
+/** Who this node is. Written when the directory is made, when it joins a cluster, and when what it held was lost. */
 export interface Meta {
   readonly format: number;
   readonly nodeId: string;
-  /** 32 hexadecimal digits. */
+  /** 32 hexadecimal digits; empty until the node belongs to a cluster. */
   readonly clusterId: string;
-  /** 32 hexadecimal digits, new with every empty directory. */
+  /** 32 hexadecimal digits, new with every empty directory and with every loss of what was promised. */
   readonly incarnation: string;
 }
 
@@ -29,6 +31,8 @@ export interface SealedSegment {
   readonly lastTerm: number;
   readonly lastChecksum: number;
   readonly lastTimestampMs: number;
+  /** Where terms begin in it, as `[index, term]`, oldest first; the first pair stands at its first entry. */
+  readonly terms: readonly (readonly [number, number])[];
   /** Bytes past it are never looked at. */
   readonly validBytes: number;
   /** Whether `.index` and `.delta` exist. */
@@ -47,8 +51,13 @@ export interface Manifest {
   readonly format: number;
   /** Sequence numbers from here on have never been used. */
   readonly nextSequence: number;
+  /** In log order. */
   readonly segments: readonly SealedSegment[];
+  /** Files with log entries that the list does not know count from this number on; older ones were dropped with what they held. */
+  readonly openFrom: number;
   readonly base: BaseFile | null;
+  /** Files of a new set that is not complete: a start removes them. */
+  readonly incoming: readonly number[];
   /** What was found damaged; a node with such a note does not start. */
   readonly damage: string | null;
 }
@@ -58,7 +67,9 @@ export const EMPTY_MANIFEST: Manifest = {
   format: FORMAT_VERSION,
   nextSequence: 1,
   segments: [],
+  openFrom: 0,
   base: null,
+  incoming: [],
   damage: null,
 };
 
@@ -90,9 +101,9 @@ export interface HardState {
   /** Whom this node voted for in `term`; empty for nobody. */
   readonly vote: string;
   readonly commitIndex: number;
-  /** Applied configuration and the index that set it. */
+  /** Applied membership and the index of the entry that set it; 0 when it came with the cluster's forming. */
   readonly configurationIndex: number;
-  readonly voters: readonly string[];
+  readonly membership: Membership;
 }
 
 const STATE_MAGIC = 0x54_41_54_53; // "STAT"
@@ -102,7 +113,7 @@ const STATE_TEXT_START = 40;
 
 /**
  * 0 magic u32 | 4 checksum u32 of the rest | 8 counter u64 | 16 term u64 | 24 commit index u64 | 32 text length u32 | 36 version u32
- * 40 JSON text: vote, configuration index, voters
+ * 40 JSON text: vote, configuration index, membership
  */
 export function encodeStateSlot(counter: number, state: HardState): Uint8Array {
   const bytes = new Uint8Array(STATE_SLOT_BYTES);
@@ -111,8 +122,12 @@ export function encodeStateSlot(counter: number, state: HardState): Uint8Array {
     JSON.stringify({
       vote: state.vote,
       configurationIndex: state.configurationIndex,
-      voters: state.voters,
+      membership: state.membership,
     }),
+  );
+  assert(
+    STATE_TEXT_START + text.length <= STATE_SLOT_BYTES,
+    `A membership of ${state.membership.members.length} nodes fits its page`,
   );
   view.setUint32(0, STATE_MAGIC, true);
   putU64(view, 8, counter);
@@ -150,6 +165,8 @@ function decodeSlot(
     return undefined;
   const length = view.getUint32(32, true);
   const text = JSON.parse(decodeText(bytes.subarray(STATE_TEXT_START, STATE_TEXT_START + length)));
+  const membership = parseMembership(JSON.stringify(text.membership ?? null));
+  if (membership === undefined) return undefined;
   return {
     counter: getU64(view, 8),
     state: {
@@ -157,7 +174,7 @@ function decodeSlot(
       commitIndex: getU64(view, 24),
       vote: String(text.vote),
       configurationIndex: Number(text.configurationIndex),
-      voters: (text.voters as readonly unknown[]).map(String),
+      membership,
     },
   };
 }

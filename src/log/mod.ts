@@ -11,6 +11,8 @@ export {
   type FileErrorKind,
   type Files,
 } from "./disk.ts";
+export type { EntrySpan } from "./entry-reader.ts";
+export { filesOf, type IncomingFiles, type OfferedFiles, pieceChecksum } from "./file-set.ts";
 export {
   ENTRY_HEADER_BYTES,
   ENTRY_KIND,
@@ -20,13 +22,16 @@ export {
   newEntryHeader,
   readEntryHeader,
   sealEntry,
+  verifyEntry,
 } from "./format.ts";
+export { type Identity, joinCluster, openIdentity, setAside } from "./identity.ts";
 export { inspectLog, type SegmentReport } from "./inspect.ts";
 export { type DiskJob, type JobResult, runJob } from "./jobs.ts";
+export { chainOf } from "./live-segment.ts";
 export type { HardState } from "./metadata.ts";
 export { partitionKey } from "./offset-index.ts";
 export { recover } from "./recovery.ts";
 export { type SealedWrite, SegmentLog } from "./segment-log.ts";
-export type { ChainEnd } from "./segment-scan.ts";
+export { type ChainEnd, verifyChunks } from "./segment-scan.ts";
 export type { Slab, TailBuffer } from "./tail-buffer.ts";
 export type { LogLimits } from "./upkeep.ts";

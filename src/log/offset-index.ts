@@ -144,6 +144,25 @@ export class GrowingIndex implements SegmentIndex {
     range.lastTimestampMs = timestampMs;
   }
 
+  /**
+   * Takes an entry out again that was cut off the log; all behind it are taken out as well, in any order.
+   * Times stay as they were: a range that seems younger than it is only keeps its records longer.
+   */
+  removeEntry(bytes: Uint8Array, view: DataView, at: number, header: EntryHeader): void {
+    const start = at + ENTRY_HEADER_BYTES + header.dataBytes;
+    const cursor = this.#cursor.reset(bytes, view, start, start + header.commandBytes);
+    while (cursor.next()) {
+      if (cursor.kind !== COMMAND.chunk) continue;
+      const key = partitionKey(cursor.topicId, cursor.partition);
+      const range = this.#ranges.get(key);
+      if (range === undefined) continue;
+      range.nextOffset = Math.min(range.nextOffset, cursor.chunkBaseOffset);
+      range.bytes -= cursor.chunkDataBytes;
+      while ((range.points.at(-1)?.baseOffset ?? -1) >= range.nextOffset) range.points.pop();
+      if (range.points.length === 0) this.#ranges.delete(key);
+    }
+  }
+
   ranges(): Iterable<PartitionRange> {
     return this.#ranges.values();
   }

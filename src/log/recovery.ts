@@ -1,6 +1,8 @@
 // Start: from files to a log that is whole up to its last promise. Decides what is a torn tail (cut, nobody was promised it)
 // and what is damage (stop, and say so). It can be cut off anywhere and run again.
 
+import { assert } from "../lib/assert.ts";
+import { isAlone } from "../model/cluster.ts";
 import type { CommandCursor } from "../model/command-codec.ts";
 import type { Files } from "./disk.ts";
 import {
@@ -11,14 +13,22 @@ import {
   SEGMENT_DATA_START,
   type SegmentHeader,
 } from "./format.ts";
-import { corrupt, readIdentity, readManifest, removeLeftovers, unusable } from "./identity.ts";
+import { corrupt, type Identity, readManifest, removeLeftovers, unusable } from "./identity.ts";
 import { replaceFile, runJob } from "./jobs.ts";
-import { freshSegment, type LiveSegment, newSegmentHeader, sealedOf } from "./live-segment.ts";
+import {
+  chainOf,
+  freshSegment,
+  type LiveSegment,
+  newSegmentHeader,
+  noteEntry,
+  sealedOf,
+} from "./live-segment.ts";
 import {
   encodeChecked,
   type HardState,
   MANIFEST_FILE,
   type Manifest,
+  META_FILE,
   type Meta,
   type SealedSegment,
   STATE_FILE,
@@ -29,7 +39,7 @@ import {
   CHAIN_START,
   type ChainEnd,
   type EntryVisitor,
-  findSyncedIndex,
+  findMarks,
   isZeroFrom,
   scanSegment,
 } from "./segment-scan.ts";
@@ -37,15 +47,15 @@ import { StateFileReader } from "./state-file.ts";
 
 /** What recovery is told. */
 export interface RecoveryOptions {
-  readonly nodeId: string;
+  readonly identity: Identity;
   readonly segmentBytes: number;
-  /** 32 random hexadecimal digits; used for an empty directory. */
+  /** 32 random hexadecimal digits; used when something that was promised is lost. */
   readonly randomId: () => string;
   /** A random number below 2^32, for salts. */
   readonly randomSalt: () => number;
   /** Gets the state's items, oldest first: `fold` them before anything is replayed. */
   readonly fold: (item: CommandCursor) => void;
-  /** Gets each entry after the folded state, in order. */
+  /** Gets each committed entry after the folded state, in order. */
   readonly replay: EntryVisitor;
   /** Says what was done that someone may want to know: a fixed word and its particulars. */
   readonly report: (event: string, fields: Readonly<Record<string, unknown>>) => void;
@@ -64,6 +74,12 @@ export interface RecoveredLog {
   readonly nextSequence: number;
   readonly topicIdMax: number;
   readonly replayedEntries: number;
+  /** Everything up to here was folded or replayed. */
+  readonly appliedChain: ChainEnd;
+  /** The entries behind it: durable here, and not known to be committed. */
+  readonly unapplied: readonly Uint8Array[];
+  /** Where terms begin, as `[index, term]`, oldest first. */
+  readonly terms: readonly (readonly [number, number])[];
 }
 
 /** Brings the data directory to a state from which the node can go on. Throws `FatalError`, `FileError`. */
@@ -71,27 +87,51 @@ export function recover(files: Files, options: RecoveryOptions): RecoveredLog {
   // A process may have died between an act and its sync while the machine went on: what is seen here must be durable
   // before anything is removed, answered or written that takes it to be. Here the names; the bytes below.
   files.syncDirectory();
-  const { meta, hardState, stateCounter } = readIdentity(files, options);
+  const { hardState, stateCounter } = options.identity;
+  let { meta } = options.identity;
+  assert(meta.clusterId !== "", "A log belongs to a cluster");
   let manifest = readManifest(files);
+  // Who decides alone has committed whatever is durable; with others, write frames tell how far it was agreed on.
+  const decidesAlone = isAlone(hardState.membership, meta.nodeId);
 
   const base =
     manifest.base === null
       ? undefined
       : foldFile(files, fileName(manifest.base.sequence, "base"), options.fold);
   let topicIdMax = base?.topicIdMax ?? 0;
+  /** What was folded, and what was taken in of the log so far. */
   let chain = base?.chain ?? CHAIN_START;
+  let appliedChain = chain;
   let replayedEntries = 0;
+  const unapplied: Uint8Array[] = [];
   const baseIndex = chain.index;
   const sealed: LiveSegment[] = [];
   let previous = CHAIN_START;
 
-  const replayInto = (index: GrowingIndex): EntryVisitor => {
+  // A set of files that was not complete.
+  for (const sequence of manifest.incoming) {
+    for (const kind of ["log", "index", "delta", "base"] as const)
+      files.remove(fileName(sequence, kind));
+  }
+  if (manifest.incoming.length > 0) files.syncDirectory();
+
+  /** Empty segments, to be taken away once it is certain that the node starts: a refused directory stays as it was. */
+  const unneeded: string[] = [];
+  const open = openUnsealed(files, manifest, meta, unneeded);
+  let commitIndex = decidesAlone ? Number.MAX_SAFE_INTEGER : hardState.commitIndex;
+  for (const header of decidesAlone ? [] : open)
+    commitIndex = Math.max(commitIndex, findMarks(files, markRange(files, header)).commitIndex);
+
+  const replayInto = (segment: LiveSegment, index: GrowingIndex): EntryVisitor => {
     return (bytes, view, at, header, position) => {
       index.addEntry(bytes, view, at, header, position);
-      if (header.index > chain.index) {
+      noteEntry(segment, header, position);
+      if (header.index <= chain.index) return;
+      if (header.index <= commitIndex) {
         replayedEntries += 1;
         options.replay(bytes, view, at, header, position);
-      }
+        appliedChain = chainOf(header);
+      } else unapplied.push(bytes.slice(at, at + header.bytes));
     };
   };
 
@@ -103,6 +143,7 @@ export function recover(files: Files, options: RecoveryOptions): RecoveredLog {
       live.deltaBytes = files.size(fileName(segment.sequence, "delta")) ?? 0;
       topicIdMax = Math.max(topicIdMax, delta.topicIdMax);
       chain = delta.chain;
+      appliedChain = chain;
     }
     const indexBytes = segment.isDerived
       ? files.map(fileName(segment.sequence, "index"))
@@ -117,7 +158,7 @@ export function recover(files: Files, options: RecoveryOptions): RecoveredLog {
         files,
         fileName(segment.sequence, "log"),
         { salt: live.salt, from: SEGMENT_DATA_START, end: segment.validBytes, chain: previous },
-        replayInto(index),
+        replayInto({ ...live, terms: [] }, index),
       );
       if (result.fault !== undefined || result.chain.index !== segment.lastIndex) {
         throw corrupt(
@@ -135,9 +176,6 @@ export function recover(files: Files, options: RecoveryOptions): RecoveredLog {
       `Cannot rebuild the state: it ends at index ${chain.index}, the sealed log at ${previous.index}`,
     );
 
-  /** Empty segments, to be taken away once it is certain that the node starts: a refused directory stays as it was. */
-  const unneeded: string[] = [];
-  const open = openUnsealed(files, manifest, meta, unneeded);
   let syncedIndex = Math.max(hardState.commitIndex, previous.index);
   const live: LiveSegment[] = [];
   const behindFault: SegmentHeader[] = [];
@@ -149,6 +187,7 @@ export function recover(files: Files, options: RecoveryOptions): RecoveredLog {
     const name = fileName(header.sequence, "log");
     const size = files.size(name) ?? 0;
     const index = new GrowingIndex();
+    const segment: LiveSegment = { ...freshSegment(header, previous), index };
     const scan = {
       salt: header.salt,
       from: SEGMENT_DATA_START,
@@ -157,11 +196,11 @@ export function recover(files: Files, options: RecoveryOptions): RecoveredLog {
     };
     // Past a fault nothing more is taken in; the files behind it are only asked for what they know to be durable.
     if (fault !== undefined) {
-      syncedIndex = Math.max(syncedIndex, findSyncedIndex(files, name, scan));
+      syncedIndex = Math.max(syncedIndex, findMarks(files, { ...scan, name }).syncedIndex);
       behindFault.push(header);
       continue;
     }
-    const result = scanSegment(files, name, scan, replayInto(index));
+    const result = scanSegment(files, name, scan, replayInto(segment, index));
     syncedIndex = Math.max(syncedIndex, result.syncedIndex);
     lastWrites.set(name, { from: result.lastFrame, to: result.position });
     if (result.position === SEGMENT_DATA_START && result.fault === undefined && live.length > 0) {
@@ -174,18 +213,8 @@ export function recover(files: Files, options: RecoveryOptions): RecoveredLog {
       throw corrupt(
         `Cannot follow the log from ${fileName(spare.sequence, "log")}, which is empty, to ${name}, which is not`,
       );
-    const segment: LiveSegment = {
-      sequence: header.sequence,
-      salt: header.salt,
-      fileBytes: header.fileBytes,
-      firstIndex: previous.index + 1,
-      previous,
-      chain: result.chain,
-      position: result.position,
-      isDerived: false,
-      deltaBytes: 0,
-      index,
-    };
+    segment.chain = result.chain;
+    segment.position = result.position;
     live.push(segment);
     previous = result.chain;
     if (result.chain.index > chain.index) chain = result.chain;
@@ -193,18 +222,26 @@ export function recover(files: Files, options: RecoveryOptions): RecoveredLog {
       fault = { segment, text: result.fault };
       syncedIndex = Math.max(
         syncedIndex,
-        findSyncedIndex(files, name, { ...scan, from: result.position }),
+        findMarks(files, { ...scan, name, from: result.position }).syncedIndex,
       );
     }
   }
 
-  if (chain.index < syncedIndex) {
+  const isDamaged = chain.index < syncedIndex;
+  if (isDamaged) {
     const last = fault?.segment ?? live.at(-1);
     const where =
       last === undefined ? "The log" : `${fileName(last.sequence, "log")} at ${last.position}`;
-    throw corrupt(
-      `${where}: ${fault?.text ?? "the log ends"} after index ${chain.index}, but index ${syncedIndex} was durable`,
-    );
+    const what = `${where}: ${fault?.text ?? "the log ends"} after index ${chain.index}, but index ${syncedIndex} was durable`;
+    if (decidesAlone) throw corrupt(what);
+    // Peers have what is lost here. Until they have given it back, this is another life: it has no vote, and whoever
+    // counted on what it had acknowledged must ask again.
+    meta = { ...meta, incarnation: options.randomId() };
+    replaceFile(files, META_FILE, encodeChecked(meta));
+    options.report("log_damaged", { what, after_index: chain.index, durable_index: syncedIndex });
+    // Not even zeros are written over where something was.
+    if (last !== undefined && live.includes(last))
+      fault ??= { segment: last, text: "the log ends" };
   }
 
   // The newest slot is gone and the older one is behind the log: what was promised since is unknown.
@@ -229,12 +266,14 @@ export function recover(files: Files, options: RecoveryOptions): RecoveredLog {
   if (fault !== undefined) {
     // A torn tail: nobody was promised it. The file ends here for good, and writing goes on in another.
     const torn = live.pop() as LiveSegment;
-    options.report("torn_tail_cut", {
-      segment: torn.sequence,
-      position: torn.position,
-      after_index: torn.chain.index,
-      fault: fault.text,
-    });
+    if (!isDamaged) {
+      options.report("torn_tail_cut", {
+        segment: torn.sequence,
+        position: torn.position,
+        after_index: torn.chain.index,
+        fault: fault.text,
+      });
+    }
     if (torn.chain.index >= torn.firstIndex) {
       // Segments before it were rolled over in order, so the manifest takes them all, in order.
       const ended = [...live, torn];
@@ -242,12 +281,16 @@ export function recover(files: Files, options: RecoveryOptions): RecoveredLog {
         ...manifest,
         nextSequence,
         segments: [...manifest.segments, ...ended.map(sealedOf)],
+        openFrom: torn.sequence + 1,
       };
       replaceFile(files, MANIFEST_FILE, encodeChecked(manifest));
       sealed.push(...live.splice(0), torn);
       const name = fileName(torn.sequence, "log");
-      files.truncate(name, Math.ceil(torn.position / SEGMENT_DATA_START) * SEGMENT_DATA_START);
+      if (!isDamaged)
+        files.truncate(name, Math.ceil(torn.position / SEGMENT_DATA_START) * SEGMENT_DATA_START);
       files.sync(name);
+    } else if (isDamaged) {
+      files.quarantine(fileName(torn.sequence, "log"));
     } else {
       files.remove(fileName(torn.sequence, "log"));
       files.syncDirectory();
@@ -282,8 +325,26 @@ export function recover(files: Files, options: RecoveryOptions): RecoveredLog {
     nextSequence,
     topicIdMax,
     replayedEntries,
+    appliedChain,
+    unapplied,
+    terms: [...sealed, active].flatMap((segment) => segment.terms),
   };
 }
+
+/** Where the frames of a segment may lie. */
+const markRange = (
+  files: Files,
+  header: SegmentHeader,
+): {
+  readonly name: string;
+  readonly salt: number;
+  readonly from: number;
+  readonly end: number;
+} => {
+  const name = fileName(header.sequence, "log");
+  const end = Math.min(files.size(name) ?? 0, header.fileBytes);
+  return { name, salt: header.salt, from: SEGMENT_DATA_START, end };
+};
 
 /**
  * Writes bytes as they are once more, and syncs them. After a sync that failed they may lie in memory only, marked as
@@ -340,6 +401,8 @@ function openSealed(
     isDerived: segment.isDerived,
     deltaBytes: 0,
     index: new GrowingIndex(),
+    terms: segment.terms.map(([index, term]) => [index, term]),
+    entryPoints: [],
   };
 }
 
@@ -350,7 +413,6 @@ function openUnsealed(
   meta: Meta,
   unneeded: string[],
 ): SegmentHeader[] {
-  const lastSealed = manifest.segments.at(-1)?.sequence ?? 0;
   const known = new Set(manifest.segments.map((segment) => segment.sequence));
   const headers: SegmentHeader[] = [];
   for (const name of files.list().sort()) {
@@ -367,7 +429,7 @@ function openUnsealed(
     } else if (
       header.clusterId !== meta.clusterId ||
       header.sequence !== parsed.sequence ||
-      parsed.sequence < lastSealed
+      parsed.sequence < manifest.openFrom
     ) {
       files.quarantine(name);
     } else {

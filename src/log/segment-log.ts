@@ -5,6 +5,8 @@ import { assert } from "../lib/assert.ts";
 import { FatalError } from "../lib/fatal.ts";
 import { doublingBounds, Histogram } from "../lib/histogram.ts";
 import type { Disk, DiskCompletion, DiskFile } from "./disk.ts";
+import { EntryReader } from "./entry-reader.ts";
+import { IncomingFiles, type OfferedFiles } from "./file-set.ts";
 import {
   FRAME_BYTES,
   fileName,
@@ -13,12 +15,12 @@ import {
   readEntryHeader,
   SEGMENT_DATA_START,
 } from "./format.ts";
-import { freshSegment, type LiveSegment } from "./live-segment.ts";
+import { freshSegment, type LiveSegment, noteEntry } from "./live-segment.ts";
 import type { HardState } from "./metadata.ts";
 import { GrowingIndex } from "./offset-index.ts";
 import type { RecoveredLog } from "./recovery.ts";
 import { SegmentReader } from "./segment-reader.ts";
-import type { ChainEnd } from "./segment-scan.ts";
+import { CHAIN_START, type ChainEnd, visitEntries } from "./segment-scan.ts";
 import { SegmentSet } from "./segment-set.ts";
 import { type Slab, TailBuffer } from "./tail-buffer.ts";
 import { type LogEvent, type LogLimits, Upkeep } from "./upkeep.ts";
@@ -54,6 +56,7 @@ export class SegmentLog {
   readonly segments = new SegmentSet();
   readonly tail: TailBuffer;
   readonly reader: SegmentReader;
+  readonly entries: EntryReader;
   readonly probe: LogProbe = {
     writes: 0,
     writtenBytes: 0,
@@ -66,11 +69,20 @@ export class SegmentLog {
   readonly #disk: Disk;
   readonly #limits: LogLimits;
   readonly #upkeep: Upkeep;
-  #file: DiskFile;
+  readonly #clusterId: string;
+  #file: DiskFile | undefined;
   #inFlight: SealedWrite | undefined;
   #syncedIndex: number;
   /** What the newest frame on disk says. */
   #framedIndex: number;
+  #framedCommitIndex = 0;
+  /** The log is to end here, and does not yet: a write is in flight, or the manifest does not say so. */
+  #cutTo: ChainEnd | undefined;
+  #isCutting = false;
+  /** The newest segment takes no more writes, though there is room in it. */
+  #isSealed = false;
+  /** Where the log ended when nothing of it was left. */
+  #end: ChainEnd = CHAIN_START;
   readonly #header = newEntryHeader();
 
   constructor(options: {
@@ -82,6 +94,7 @@ export class SegmentLog {
     const { disk, recovered, limits } = options;
     this.#disk = disk;
     this.#limits = limits;
+    this.#clusterId = recovered.meta.clusterId;
     for (const segment of recovered.sealed) this.segments.add(segment);
     this.segments.add(recovered.active);
     this.#upkeep = new Upkeep({ ...options, segments: this.segments });
@@ -91,7 +104,14 @@ export class SegmentLog {
     this.#framedIndex = 0;
     this.tail = new TailBuffer(disk, limits.slabBytes, limits.tailBytes);
     this.reader = new SegmentReader(disk, this.segments, this.tail);
+    this.entries = new EntryReader(disk, this.segments, this.tail);
     this.reader.onDamage = (message) => this.#upkeep.damaged(message);
+    this.entries.onDamage = this.reader.onDamage;
+  }
+
+  /** The newest entry that was handed to the disk. */
+  get placedEnd(): ChainEnd {
+    return this.segments.size === 0 ? this.#end : this.segments.active.chain;
   }
 
   /** Highest index that is durable here. */
@@ -102,6 +122,11 @@ export class SegmentLog {
   /** Whether a write may be submitted now. */
   get isIdle(): boolean {
     return this.#inFlight === undefined;
+  }
+
+  /** Whether something is being cut off: nothing is appended until it is. */
+  get isCutting(): boolean {
+    return this.#cutTo !== undefined;
   }
 
   /** Whether there is too little room for more records. */
@@ -144,18 +169,15 @@ export class SegmentLog {
    * Submits a write: fills in its frame, places it in the active segment or in the next. False: no segment has room yet;
    * try again after a completion. The slab's bytes must not change until the completion.
    */
-  append(write: SealedWrite): boolean {
+  append(write: SealedWrite, commitIndex: number): boolean {
     assert(this.#inFlight === undefined, "Exactly one write is in flight");
+    if (this.#cutTo !== undefined) return false;
     const bytes = write.end - write.start;
-    let { active } = this.segments;
-    if (active.position + bytes > active.fileBytes) {
-      if (!this.#roll()) return false;
-      ({ active } = this.segments);
-    }
-    assert(
-      active.position + bytes <= active.fileBytes,
-      `A write of ${bytes} bytes fits a fresh segment`,
-    );
+    if ((this.#isSealed || !this.#hasRoom(bytes)) && !this.#roll()) return false;
+    const { active } = this.segments;
+    const file = this.#file;
+    assert(file !== undefined, "The active segment is open");
+    assert(this.#hasRoom(bytes), `A write of ${bytes} bytes fits a fresh segment`);
     assert(
       write.firstIndex === active.chain.index + 1,
       `Index ${write.firstIndex} follows ${active.chain.index}`,
@@ -172,29 +194,31 @@ export class SegmentLog {
         syncedIndex: this.#syncedIndex,
         firstIndex: write.firstIndex,
         previousChecksum: write.previousChecksum,
+        commitIndex: Math.min(commitIndex, this.#syncedIndex),
       },
       active.salt,
     );
     this.tail.place(slab, write.start, write.end, active.sequence, active.position);
     this.#index(write, active);
-    this.#disk.append(
-      this.#file,
-      slab.bytes,
-      write.start,
-      write.end,
-      active.position,
-      APPEND_TOKEN,
-    );
+    this.#disk.append(file, slab.bytes, write.start, write.end, active.position, APPEND_TOKEN);
     active.position += bytes;
     active.chain = write.chain;
     this.#inFlight = write;
+    // Whatever becomes of its entries, this memory is the kernel's until the completion.
+    slab.pins += 1;
     this.#framedIndex = this.#syncedIndex;
+    this.#framedCommitIndex = Math.min(commitIndex, this.#syncedIndex);
     this.probe.writes += 1;
     this.probe.writtenBytes += bytes;
     this.probe.entries += write.entryCount;
     this.probe.entriesPerWrite.record(write.entryCount);
     this.probe.bytesPerWrite.record(bytes);
     return true;
+  }
+
+  #hasRoom(bytes: number): boolean {
+    const { active } = this.segments;
+    return active.position + bytes <= active.fileBytes;
   }
 
   #index(write: SealedWrite, active: LiveSegment): void {
@@ -206,33 +230,39 @@ export class SegmentLog {
       const isEntry = readEntryHeader(slab.view, at, header);
       assert(isEntry, "A write holds whole entries");
       this.probe.recordsPerEntry.record(header.recordCount);
-      index.addEntry(slab.bytes, slab.view, at, header, active.position + at - write.start);
+      const position = active.position + at - write.start;
+      index.addEntry(slab.bytes, slab.view, at, header, position);
+      noteEntry(active, header, position);
     }
   }
 
-  /** Whether an empty frame would make something certain: the last batch is durable, and no frame says so yet. */
-  get needsIdleFrame(): boolean {
-    return this.isIdle && this.#framedIndex < this.#syncedIndex;
+  /** Whether an empty frame would make something certain: what is durable or committed, and no frame says so yet. */
+  needsIdleFrame(commitIndex: number): boolean {
+    if (!this.isIdle || this.isCutting || this.#isSealed) return false;
+    return (
+      this.#framedIndex < this.#syncedIndex ||
+      this.#framedCommitIndex < Math.min(commitIndex, this.#syncedIndex)
+    );
   }
 
   /** Writes a frame without entries, so that the last batch is covered too. */
-  appendIdleFrame(): boolean {
+  appendIdleFrame(commitIndex: number): boolean {
     const slab = this.tail.slabFor(FRAME_BYTES);
     const start = slab.used;
     const { active } = this.segments;
-    const isTaken = this.append({
-      slab,
-      start,
-      end: start + FRAME_BYTES,
-      entryCount: 0,
-      firstIndex: active.chain.index + 1,
-      previousChecksum: active.chain.checksum,
-      chain: active.chain,
-    });
-    if (isTaken) {
-      slab.used += FRAME_BYTES;
-      slab.pins += 1;
-    }
+    const isTaken = this.append(
+      {
+        slab,
+        start,
+        end: start + FRAME_BYTES,
+        entryCount: 0,
+        firstIndex: active.chain.index + 1,
+        previousChecksum: active.chain.checksum,
+        chain: active.chain,
+      },
+      commitIndex,
+    );
+    if (isTaken) slab.used += FRAME_BYTES;
     return isTaken;
   }
 
@@ -242,18 +272,78 @@ export class SegmentLog {
     const write = this.#inFlight;
     assert(write !== undefined, "A completion has its write");
     this.#inFlight = undefined;
+    write.slab.pins -= 1;
     if (completion.error !== undefined) {
       const reason = completion.error.kind === "no_space" ? "disk_full" : "sync_failed";
       throw new FatalError(reason, `Cannot write to the log: ${completion.error.message}`, {
         cause: completion.error,
       });
     }
-    if (write.entryCount === 0) {
-      write.slab.pins -= 1;
-      return undefined;
-    }
     this.#syncedIndex = write.chain.index;
-    return { kind: "synced", index: write.chain.index, term: write.chain.term };
+    if (this.#cutTo !== undefined) {
+      this.#syncedIndex = Math.min(this.#syncedIndex, this.#cutTo.index);
+      this.#cut(this.#cutTo);
+    }
+    if (write.entryCount === 0) return undefined;
+    return { kind: "synced", index: this.#syncedIndex };
+  }
+
+  /**
+   * Drops every entry behind `end`. They were never committed, so nobody was promised them; what was derived from the log
+   * does not know them. Nothing is appended until the manifest says so.
+   */
+  cut(end: ChainEnd): void {
+    if (end.index >= (this.#cutTo ?? this.placedEnd).index) return;
+    this.#syncedIndex = Math.min(this.#syncedIndex, end.index);
+    this.#framedIndex = Math.min(this.#framedIndex, end.index);
+    this.#cutTo = end;
+    if (this.#inFlight === undefined) this.#cut(end);
+  }
+
+  /** No write is in flight: what is in the files is all there is. */
+  #cut(end: ChainEnd): void {
+    if (this.#isCutting) return;
+    this.#isCutting = true;
+    this.#file?.close();
+    this.#file = undefined;
+    this.#isSealed = true;
+    this.reader.forget();
+    this.entries.forget();
+    const dropped: LiveSegment[] = [];
+    while (this.segments.size > 0 && this.segments.active.firstIndex > end.index)
+      dropped.push(this.segments.dropNewest());
+    if (this.segments.size > 0) this.#shorten(this.segments.active, end);
+    this.#end = end;
+    this.#upkeep.cut(dropped, () => {
+      this.#isCutting = false;
+      const further = this.#cutTo;
+      this.#cutTo = undefined;
+      if (further !== undefined && further.index < end.index) this.cut(further);
+    });
+  }
+
+  /** Ends a segment behind the entry `end`. */
+  #shorten(segment: LiveSegment, end: ChainEnd): void {
+    if (segment.chain.index === end.index) return;
+    const { index, terms, entryPoints } = segment;
+    assert(index instanceof GrowingIndex, "What is not committed is not derived");
+    const from = entryPoints.findLast((point) => point.index <= end.index + 1)?.position;
+    let position = segment.position;
+    visitEntries(
+      this.#disk.files,
+      fileName(segment.sequence, "log"),
+      from ?? SEGMENT_DATA_START,
+      segment.position,
+      (bytes, view, at, header, place) => {
+        if (header.index <= end.index) return;
+        position = Math.min(position, place);
+        index.removeEntry(bytes, view, at, header);
+      },
+    );
+    while ((terms.at(-1)?.[0] ?? 0) > end.index) terms.pop();
+    while ((entryPoints.at(-1)?.index ?? 0) > end.index) entryPoints.pop();
+    segment.position = position;
+    segment.chain = end;
   }
 
   /** Saves what this node has promised; `state_saved` says when it is durable. */
@@ -266,6 +356,39 @@ export class SegmentLog {
     this.#upkeep.maintain(appliedIndex, this.#syncedIndex);
   }
 
+  /** Bytes of the log behind the segment that holds the entry `index`. */
+  bytesAfter(index: number): number {
+    let bytes = 0;
+    const segments = this.segments.all();
+    for (let i = segments.length - 1; i >= 0; i--) {
+      const segment = segments[i];
+      if (segment === undefined || segment.firstIndex <= index) break;
+      bytes += segment.position;
+    }
+    return bytes;
+  }
+
+  /** What another node may be filled with; undefined while there is nothing that would be worth it. */
+  offer(): OfferedFiles | undefined {
+    return this.#upkeep.offer();
+  }
+
+  /** Begins a new set of files beside this log. */
+  receive(offer: OfferedFiles, begun: () => void): IncomingFiles {
+    return new IncomingFiles(offer, this.#upkeep.host, this.#clusterId, begun);
+  }
+
+  /** Puts a set of files in the place of this log, which is over then. Blocks. */
+  replaceBy(incoming: IncomingFiles, state: HardState): void {
+    assert(this.isQuiet, "Nothing is under way in a log that is replaced");
+    incoming.install(this.#disk.files, this.#upkeep.nextStateCounter, state);
+  }
+
+  /** Whether neither a write nor a job is under way. */
+  get isQuiet(): boolean {
+    return this.isIdle && this.#upkeep.isQuiet;
+  }
+
   /** Asks the disk how much room is left. */
   askRoom(): void {
     this.#upkeep.askRoom();
@@ -274,15 +397,17 @@ export class SegmentLog {
   /** Closes the files; nothing may be under way. */
   close(): void {
     this.reader.close();
-    this.#file.close();
+    this.entries.close();
+    this.#file?.close();
   }
 
   #roll(): boolean {
-    const sealed = this.segments.active;
+    const sealed = this.segments.size === 0 ? undefined : this.segments.active;
     const spare = this.#upkeep.takeSpare(sealed);
     if (spare === undefined) return false;
-    this.segments.add(freshSegment(spare, sealed.chain));
-    this.#file.close();
+    this.segments.add(freshSegment(spare, sealed?.chain ?? this.#end));
+    this.#isSealed = false;
+    this.#file?.close();
     this.#file = this.#disk.open(fileName(spare.sequence, "log"));
     this.probe.rolls += 1;
     return true;

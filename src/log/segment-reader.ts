@@ -96,6 +96,11 @@ export class SegmentReader {
     this.#tail = tail;
   }
 
+  /** Forgets where reads ended: the log was cut. */
+  forget(): void {
+    this.#ends.clear();
+  }
+
   /** Lets pieces be used again. Call between turns only, when nobody looks at an earlier answer any more. */
   recycle(): void {
     if (this.#retired.length === 0) return;
@@ -175,7 +180,7 @@ export class SegmentReader {
   #isDone(walk: Walk): boolean {
     if (walk.offset >= walk.endOffset || walk.records <= 0 || walk.bytes <= 0) return true;
     if (walk.position < walk.segment.position) return false;
-    const next = this.#segments.after(walk.key, walk.segment);
+    const next = this.#segments.afterOf(walk.key, walk.segment);
     if (next === undefined) return true;
     walk.segment = next;
     walk.position = next.index.find(walk.key, walk.offset)?.position ?? next.position;

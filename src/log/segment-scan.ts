@@ -1,6 +1,7 @@
 // Walks a segment from its bytes: frame by frame, entry by entry, verifying everything. Used at start, by the job that
 // derives index and delta, and by `ayder inspect`. It only tells what is there; what follows from it is decided elsewhere.
 
+import { assert } from "../lib/assert.ts";
 import { isZero, viewOf } from "../lib/bytes.ts";
 import { crc32 } from "../lib/checksum.ts";
 import { COMMAND, CommandCursor } from "../model/command-codec.ts";
@@ -166,6 +167,31 @@ export function scanSegment(
   return done();
 }
 
+/** Visits the entries of `[from, end)` of a file, which is known to be whole: verifies nothing. */
+export function visitEntries(
+  files: Files,
+  name: string,
+  from: number,
+  end: number,
+  visit: EntryVisitor,
+): void {
+  const window = new Window(files, name, PIECE_BYTES);
+  const header = newEntryHeader();
+  for (let position = from; position < end; ) {
+    let at = window.need(position, Math.min(FRAME_BYTES, end - position));
+    assert(at >= 0, `${name} reaches to ${end}`);
+    if (isFrameAt(window.view, at)) {
+      position += FRAME_BYTES;
+      continue;
+    }
+    assert(readEntryHeader(window.view, at, header), `${name} has an entry at ${position}`);
+    at = window.need(position, header.bytes);
+    assert(at >= 0, `${name} reaches to ${end}`);
+    visit(window.bytes, window.view, at, header, position);
+    position += header.bytes;
+  }
+}
+
 /** Whether every chunk of a verified entry has the record bytes that it had, and the parts add up. */
 export function verifyChunks(
   bytes: Uint8Array,
@@ -203,31 +229,38 @@ export function isZeroFrom(files: Files, name: string, from: number, end: number
 }
 
 /**
- * Looks for write frames at every eighth byte from `from`, past damage: the highest `synced_index` that they tell.
- * A frame is salted and names its own position, so no record can pass for one.
+ * Looks for write frames at every eighth byte from `from`, past damage: the highest indexes that they call durable and
+ * committed. A frame is salted and names its own position, so no record can pass for one.
  */
-export function findSyncedIndex(
+export function findMarks(
   files: Files,
-  name: string,
-  options: { readonly salt: number; readonly from: number; readonly end: number },
-): number {
+  where: {
+    readonly name: string;
+    readonly salt: number;
+    readonly from: number;
+    readonly end: number;
+  },
+): { readonly syncedIndex: number; readonly commitIndex: number } {
+  const { name, salt } = where;
   const overlap = FRAME_BYTES;
   const piece = new Uint8Array(PIECE_BYTES + overlap);
   const frame = newFrame();
   let syncedIndex = 0;
+  let commitIndex = 0;
   for (
-    let position = options.from - (options.from % 8);
-    position < options.end;
+    let position = where.from - (where.from % 8);
+    position < where.end;
     position += PIECE_BYTES
   ) {
     const count = files.read(name, position, piece);
     const bytes = piece.subarray(0, count);
     const view = viewOf(bytes);
     for (let at = 0; at < PIECE_BYTES && at + FRAME_BYTES <= count; at += 8) {
-      if (isFrameAt(view, at) && readFrame(bytes, view, at, position + at, options.salt, frame)) {
+      if (isFrameAt(view, at) && readFrame(bytes, view, at, position + at, salt, frame)) {
         syncedIndex = Math.max(syncedIndex, frame.syncedIndex);
+        commitIndex = Math.max(commitIndex, frame.commitIndex);
       }
     }
   }
-  return syncedIndex;
+  return { syncedIndex, commitIndex };
 }

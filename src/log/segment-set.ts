@@ -19,7 +19,10 @@ export class SegmentSet {
   /** Takes in the next segment; a growing one goes on telling of partitions that are new in it. */
   add(segment: LiveSegment): void {
     const last = this.#segments.at(-1);
-    assert(last === undefined || last.sequence < segment.sequence, "Segments come in order");
+    assert(
+      last === undefined || last.chain.index === segment.previous.index,
+      "Segments come in log order",
+    );
     this.#segments.push(segment);
     for (const range of segment.index.ranges()) this.#hold(segment, range.key, range.firstOffset);
     if (segment.index instanceof GrowingIndex) {
@@ -35,6 +38,41 @@ export class SegmentSet {
       held.segments.push(segment);
       held.firstOffsets.push(firstOffset);
     }
+  }
+
+  /** Takes the newest segment out again: nothing of it is left in the log. */
+  dropNewest(): LiveSegment {
+    const dropped = this.#segments.pop();
+    assert(dropped !== undefined, "There is a segment to drop");
+    for (const [key, held] of this.#partitions) {
+      if (held.segments.at(-1) !== dropped) continue;
+      held.segments.pop();
+      held.firstOffsets.pop();
+      if (held.segments.length === 0) this.#partitions.delete(key);
+    }
+    return dropped;
+  }
+
+  /** The segment with the entry `index`, which the log has. */
+  withEntry(index: number): LiveSegment {
+    let low = 0;
+    let high = this.#segments.length - 1;
+    while (low < high) {
+      const middle = (low + high + 1) >>> 1;
+      if ((this.#segments[middle] as LiveSegment).firstIndex <= index) low = middle;
+      else high = middle - 1;
+    }
+    const found = this.#segments[low];
+    assert(
+      found !== undefined && found.firstIndex <= index && index <= found.chain.index,
+      `The log has entry ${index}`,
+    );
+    return found;
+  }
+
+  /** Segments in all. */
+  get size(): number {
+    return this.#segments.length;
   }
 
   /** Oldest first. */
@@ -69,9 +107,14 @@ export class SegmentSet {
   }
 
   /** The segment after `segment` that holds the partition. */
-  after(key: number, segment: LiveSegment): LiveSegment | undefined {
+  afterOf(key: number, segment: LiveSegment): LiveSegment | undefined {
     const segments = this.#partitions.get(key)?.segments ?? [];
     return segments[segments.indexOf(segment) + 1];
+  }
+
+  /** The segment after `segment` in the log. */
+  after(segment: LiveSegment): LiveSegment | undefined {
+    return this.#segments[this.#segments.indexOf(segment) + 1];
   }
 
   /** Forgets a partition whose topic is gone. */

@@ -207,7 +207,8 @@ function keyFixedBytes(kind: number): number {
 /** Orders two items by key: kind, topic, partition, group. 0: they are states of one thing. */
 export function compareItems(left: CommandCursor, right: CommandCursor): number {
   const kind = keyKind(left.kind) - keyKind(right.kind);
-  if (kind !== 0) return kind;
+  // There is one membership.
+  if (kind !== 0 || left.kind === COMMAND.configured) return kind;
   const topic = left.topicId - right.topicId;
   if (topic !== 0 || keyFixedBytes(left.kind) < 6) return topic;
   const partition = left.partition - right.partition;

@@ -4,6 +4,7 @@
 import { assert } from "../lib/assert.ts";
 import { FatalError } from "../lib/fatal.ts";
 import type { Disk, DiskCompletion, FileError } from "./disk.ts";
+import type { FileSetHost, OfferedFiles, OfferedSegment } from "./file-set.ts";
 import { encodeSegmentHeader, fileName, type SegmentHeader } from "./format.ts";
 import type { DiskJob, JobResult } from "./jobs.ts";
 import { type LiveSegment, newSegmentHeader, sealedOf } from "./live-segment.ts";
@@ -22,7 +23,7 @@ import type { SegmentSet } from "./segment-set.ts";
 
 /** Something that the replica must know of. */
 export type LogEvent =
-  | { readonly kind: "synced"; readonly index: number; readonly term: number }
+  | { readonly kind: "synced"; readonly index: number }
   | { readonly kind: "state_saved"; readonly state: HardState };
 
 /** Limits of the log. */
@@ -109,13 +110,71 @@ export class Upkeep {
    * Gives the prepared segment away, because `sealed` is full. Undefined: there is none yet, or too many sealed segments
    * wait for their index.
    */
-  takeSpare(sealed: LiveSegment): SegmentHeader | undefined {
-    if (this.#spare === undefined || this.#underived.length >= UNDERIVED_MAX) return undefined;
+  takeSpare(sealed: LiveSegment | undefined): SegmentHeader | undefined {
+    if (this.#spare === undefined) {
+      this.#prepareSpare();
+      return undefined;
+    }
+    if (this.#underived.length >= UNDERIVED_MAX) return undefined;
     const spare = this.#spare;
     this.#spare = undefined;
-    this.#underived.push(sealed);
+    if (sealed !== undefined && !sealed.isDerived && !this.#underived.includes(sealed))
+      this.#underived.push(sealed);
     this.#prepareSpare();
     return spare;
+  }
+
+  /** What another node may be filled with: the derived segments from the first on, without a gap; undefined for none. */
+  offer(): OfferedFiles | undefined {
+    const segments: OfferedSegment[] = [];
+    for (const live of this.#segments.all()) {
+      if (!live.isDerived) break;
+      segments.push({ ...sealedOf(live), salt: live.salt });
+    }
+    const last = segments.at(-1);
+    if (last === undefined) return undefined;
+    const { base } = this.#manifest;
+    return { index: last.lastIndex, term: last.lastTerm, segments, base };
+  }
+
+  /** For a set of files that is built beside this log. */
+  get host(): FileSetHost {
+    const upkeep = this;
+    return {
+      get manifest() {
+        return upkeep.#manifest;
+      },
+      allocate: (count) => Array.from({ length: count }, () => this.#nextSequence++),
+      run: (job, done) =>
+        this.#run(job, (error, result) => {
+          done(error, result);
+          return undefined;
+        }),
+      noteIncoming: (incoming, then) => this.#switchManifest({ ...this.#manifest, incoming }, then),
+    };
+  }
+
+  /** The counter that the next state slot gets. */
+  get nextStateCounter(): number {
+    return this.#stateCounter + 1;
+  }
+
+  /** Whether no job is under way. */
+  get isQuiet(): boolean {
+    return this.#jobs.size === 0;
+  }
+
+  /** All segments have ended, the newest of them before its time, and these hold nothing of the log any more. */
+  cut(dropped: readonly LiveSegment[], then: () => void): void {
+    const kept = this.#segments.all();
+    const underived = this.#underived.filter((segment) => !dropped.includes(segment));
+    this.#underived.splice(0, this.#underived.length, ...underived);
+    const openFrom = this.#spare?.sequence ?? this.#nextSequence;
+    this.#switchManifest({ ...this.#manifest, segments: kept.map(sealedOf), openFrom }, () => {
+      const names = dropped.map((segment) => fileName(segment.sequence, "log"));
+      if (names.length > 0) this.#run({ kind: "remove_files", names }, () => undefined);
+      then();
+    });
   }
 
   /** Takes the completion of a job. Throws `FatalError`. */
@@ -232,13 +291,15 @@ export class Upkeep {
       if (error !== undefined) return this.#jobFailed(error);
       segment.isDerived = true;
       segment.deltaBytes = this.#disk.files.size(fileName(sequence, "delta")) ?? 0;
-      const isKnown = this.#manifest.segments.some((known) => known.sequence === sequence);
       const others = this.#manifest.segments.filter((known) => known.sequence !== sequence);
       const segments = [...others, sealedOf(segment)].sort(
-        (left, right) => left.sequence - right.sequence,
+        (left, right) => left.firstIndex - right.firstIndex,
       );
-      assert(isKnown || segments.at(-1)?.sequence === sequence, "Segments are sealed in order");
-      this.#switchManifest({ ...this.#manifest, segments }, () => {
+      const known = new Set(segments.map((sealed) => sealed.sequence));
+      const openFrom =
+        this.#segments.all().find((live) => !known.has(live.sequence))?.sequence ??
+        this.#manifest.openFrom;
+      this.#switchManifest({ ...this.#manifest, segments, openFrom }, () => {
         const bytes = this.#disk.files.map(fileName(sequence, "index"));
         const index = bytes && IndexFile.open(bytes, sequence, this.#clusterId);
         if (index !== undefined) segment.index = index;

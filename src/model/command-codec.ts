@@ -6,6 +6,7 @@
 
 import { assert } from "../lib/assert.ts";
 import { type ByteWriter, decodeText, encodeText, getU64, putU64, viewOf } from "../lib/bytes.ts";
+import { type Membership, parseMembership } from "./cluster.ts";
 
 /** Kinds of command. The numbers are part of the format; their order is the order of items in a delta or base. */
 export const COMMAND = {
@@ -17,6 +18,8 @@ export const COMMAND = {
   progressed: 5,
   floorRaised: 6,
   groupCommitted: 7,
+  /** Who belongs to the cluster from this entry on; alone in its entry. */
+  configured: 8,
   /** Records of one partition, whose bytes lie in the entry's data. */
   chunk: 16,
   /** An idempotency key with the outcome that it stands for. */
@@ -74,7 +77,8 @@ export type ControlCommand =
       readonly startOffset: number;
       /** Stored bytes of all records ever below the floor. */
       readonly bytesBelow: number;
-    };
+    }
+  | { readonly kind: "configured"; readonly membership: Membership };
 
 /** Appends one control command. */
 export function putCommand(writer: ByteWriter, command: ControlCommand): void {
@@ -118,6 +122,9 @@ export function putCommand(writer: ByteWriter, command: ControlCommand): void {
         .u16(0)
         .u64(command.startOffset)
         .u64(command.bytesBelow);
+      break;
+    case "configured":
+      writer.raw(encodeText(JSON.stringify(command.membership)));
       break;
   }
   finish(writer, at, COMMAND[command.kind]);
@@ -335,6 +342,12 @@ export class CommandCursor {
           bytesBelow: getU64(view, at + 16),
         };
       }
+      case COMMAND.configured: {
+        const membership = parseMembership(
+          decodeText(this.bytes.subarray(this.bodyStart, this.bodyEnd)),
+        );
+        return membership && { kind: "configured", membership };
+      }
       default:
         return undefined;
     }
@@ -364,6 +377,8 @@ function bodyBytesMin(kind: number): number {
       return CHUNK_BODY_BYTES;
     case COMMAND.remembered:
       return REMEMBERED_FIXED_BYTES;
+    case COMMAND.configured:
+      return 2;
     default:
       return 0;
   }

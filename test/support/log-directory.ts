@@ -1,7 +1,8 @@
 // A data directory as a node would have left it, for tests of what the next start makes of it.
 
 import { Prng } from "../../src/lib/prng.ts";
-import { encodeSegmentHeader, fileName } from "../../src/log/format.ts";
+import { encodeSegmentHeader, FORMAT_VERSION, fileName } from "../../src/log/format.ts";
+import { openIdentity } from "../../src/log/identity.ts";
 import { replaceFile } from "../../src/log/jobs.ts";
 import {
   EMPTY_MANIFEST,
@@ -17,6 +18,7 @@ import {
   stateSlotPosition,
 } from "../../src/log/metadata.ts";
 import { type RecoveredLog, recover } from "../../src/log/recovery.ts";
+import { aloneAs } from "../../src/model/cluster.ts";
 import { CLUSTER_ID, type SegmentBuilder } from "./segment-builder.ts";
 import { SimDirectory } from "./sim-directory.ts";
 
@@ -26,7 +28,7 @@ export const HARD_STATE: HardState = {
   vote: "node1",
   commitIndex: 0,
   configurationIndex: 0,
-  voters: ["node1"],
+  membership: aloneAs("node1", CLUSTER_ID),
 };
 
 /** Makes a directory with an identity and these segments, of which the manifest knows the given ones. */
@@ -48,7 +50,12 @@ export function logDirectory(options: {
     MANIFEST_FILE,
     encodeChecked({ ...EMPTY_MANIFEST, segments, ...options.manifest }),
   );
-  const meta = { format: 1, nodeId: "node1", clusterId: CLUSTER_ID, incarnation: CLUSTER_ID };
+  const meta = {
+    format: FORMAT_VERSION,
+    nodeId: "node1",
+    clusterId: CLUSTER_ID,
+    incarnation: CLUSTER_ID,
+  };
   replaceFile(files, META_FILE, encodeChecked(meta));
   for (const segment of options.segments ?? []) segment.putInto(files);
   return files;
@@ -62,6 +69,7 @@ export const sealedEntry = (segment: SegmentBuilder, isDerived = false): SealedS
   lastTerm: segment.chain.term,
   lastChecksum: segment.chain.checksum,
   lastTimestampMs: segment.chain.timestampMs,
+  terms: [[segment.previous.index + 1, segment.chain.term]],
   validBytes: segment.position,
   isDerived,
 });
@@ -97,7 +105,11 @@ export function recoverFrom(files: SimDirectory): Recovered {
   const events: string[] = [];
   let salt = 7;
   const log = recover(files, {
-    nodeId: "node1",
+    identity: openIdentity(files, {
+      nodeId: "node1",
+      randomId: () => CLUSTER_ID,
+      startsAlone: true,
+    }),
     segmentBytes: 65_536,
     randomId: () => CLUSTER_ID,
     randomSalt: () => ++salt,

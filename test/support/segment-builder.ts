@@ -119,6 +119,9 @@ export class SegmentBuilder {
     return fileName(this.sequence, "log");
   }
 
+  /** What the next frames say to be committed. */
+  commitIndex = 0;
+
   /** Adds one write: a frame and its entries. */
   write(entries: readonly EntryParts[], syncedIndex = this.chain.index): this {
     const start = this.position;
@@ -142,6 +145,7 @@ export class SegmentBuilder {
         syncedIndex,
         firstIndex: index + 1,
         previousChecksum: checksum,
+        commitIndex: this.commitIndex,
       },
       this.salt,
     );

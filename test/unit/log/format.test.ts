@@ -53,9 +53,9 @@ describe("a segment header", () => {
       }),
     ],
     [
-      "format version 2, this program reads 1",
+      "format version 1, this program reads 2",
       changed((bytes) => {
-        bytes[8] = 2;
+        bytes[8] = 1;
       }),
     ],
   ])("is refused as %s", (why, bytes) => {
@@ -80,6 +80,7 @@ describe("a write frame", () => {
     syncedIndex: 99,
     firstIndex: 100,
     previousChecksum: 0xde_ad,
+    commitIndex: 98,
   };
   const written = (): { bytes: Uint8Array; view: DataView } => {
     const bytes = new Uint8Array(64);

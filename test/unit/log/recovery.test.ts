@@ -51,7 +51,7 @@ describe("identity", () => {
 
     expect(again.meta).toEqual(first.meta);
     expect(again.active.sequence).toBe(first.active.sequence);
-    expect(again.hardState.voters).toEqual(["node1"]);
+    expect(again.hardState.membership.voters).toEqual(["node1"]);
   });
 
   test("missing metadata beside data refuses to start and touches nothing", () => {

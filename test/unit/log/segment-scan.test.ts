@@ -3,8 +3,8 @@
 import { describe, expect, test } from "bun:test";
 import { viewOf } from "../../../src/lib/bytes.ts";
 import { Prng } from "../../../src/lib/prng.ts";
-import { SEGMENT_DATA_START } from "../../../src/log/format.ts";
-import { findSyncedIndex, type ScanResult, scanSegment } from "../../../src/log/segment-scan.ts";
+import { FRAME_BYTES, SEGMENT_DATA_START } from "../../../src/log/format.ts";
+import { findMarks, type ScanResult, scanSegment } from "../../../src/log/segment-scan.ts";
 import { type EntryParts, SegmentBuilder } from "../../support/segment-builder.ts";
 import { SimDirectory } from "../../support/sim-directory.ts";
 
@@ -156,12 +156,12 @@ describe("behind damage", () => {
     const files = new SimDirectory(new Prng(1), 4096, 2 ** 30);
     segment.putInto(files);
     const end = segment.bytes.length;
-    return findSyncedIndex(files, segment.name, { salt: segment.salt, from, end });
+    return findMarks(files, { name: segment.name, salt: segment.salt, from, end }).syncedIndex;
   };
 
   test("frames still tell what was durable", () => {
     const segment = built();
-    segment.bytes.fill(0, SEGMENT_DATA_START, segment.position - 48);
+    segment.bytes.fill(0, SEGMENT_DATA_START, segment.position - FRAME_BYTES);
 
     expect(find(segment, SEGMENT_DATA_START)).toBe(4);
     expect(find(segment, SEGMENT_DATA_START + 3)).toBe(4);

@@ -7,6 +7,8 @@ export const COMMANDS = {
   "check-config":
     "Check flags, environment and configuration file, and say everything that is wrong",
   healthcheck: "Ask a running node on this machine whether it is ready; for containers",
+  certs:
+    "Make an authority and a certificate per node, for a trial cluster: ayder certs --out DIR --nodes node1,node2,node3 [--days 365] [--hosts HOST,…]",
   docs: "Print the configuration reference",
   version: "Print the version",
   help: "Print this",

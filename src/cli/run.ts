@@ -3,6 +3,7 @@
 import { type ConfigInput, describeConfig, loadConfig } from "../config/mod.ts";
 import { assertNever } from "../lib/assert.ts";
 import { EXIT_CODES } from "../lib/fatal.ts";
+import { certs } from "./certs.ts";
 import { COMMANDS, type Command } from "./command.ts";
 import { healthcheck } from "./healthcheck.ts";
 import { inspect } from "./inspect.ts";
@@ -60,6 +61,8 @@ export async function runCommand(
       }
       return inspect(directory, asJson, print);
     }
+    case "certs":
+      return certs(command.argv, print);
     case "healthcheck":
       return healthcheck(command.argv, input, print);
     default:

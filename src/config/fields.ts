@@ -10,13 +10,17 @@ export interface FieldFacts {
   readonly range: string;
   /** The command line flag that sets it too. */
   readonly flag?: string;
+  /** It is never shown, not even when it is wrong. */
+  readonly isSecret?: boolean;
+  /** Its text has parts: a problem says which of them is wrong. */
+  readonly isExplained?: boolean;
 }
 
 /** A field of the configuration: optional text that becomes a value. */
 export type Field<Out> = v.GenericSchema<string | undefined, Out>;
 
 /** Closes a field: its description, its facts, and the text it has when nothing is said. */
-const field = <Out>(
+export const field = <Out>(
   schema: v.GenericSchema<string, Out>,
   description: string,
   facts: FieldFacts,
@@ -99,6 +103,13 @@ export const oneOf = <const Word extends string>(
     fallback,
   );
 
+/** One of several words, or nothing. */
+export const optionalWord = <const Word extends string>(
+  words: readonly Word[],
+  description: string,
+): Field<Word | undefined> =>
+  field(v.pipe(v.string(), v.trim(), v.picklist(words)), description, { range: words.join(", ") });
+
 /** Text that is not empty. */
 export const text = (fallback: string, description: string, flag?: string): Field<string> =>
   field(v.pipe(v.string(), v.nonEmpty()), description, withFlag("text, not empty", flag), fallback);
@@ -154,7 +165,11 @@ export const tokenList = (description: string): Field<readonly Token[] | undefin
       }),
     ),
     description,
-    { range: "token, token@scope or token@rps:burst:daily, separated by : or ," },
+    {
+      range: "token, token@scope or token@rps:burst:daily, separated by : or ,",
+      isSecret: true,
+      isExplained: true,
+    },
   );
 
 /** A base address of web pages, without a slash at its end. */

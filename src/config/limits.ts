@@ -61,6 +61,11 @@ export const STOP_GRACE_MS = 10_000;
 export const METRIC_TOPICS_MAX = 200;
 /** Groups and partitions that metrics name one by one. */
 export const METRIC_GROUPS_MAX = 500;
+/** Nodes of a cluster: each more of them is one more to wait for and to send to. */
+export const CLUSTER_NODES_MAX = 9;
+/** Who leads when there is a choice: the range, and what a node has that does not say. */
+export const NODE_PRIORITY_MAX = 1000;
+export const NODE_PRIORITY_DEFAULT = 100;
 /** Bytes of a segment, at least: files are found by number, and each costs an open handle or a mapping. */
 export const SEGMENT_BYTES_MIN = 1_048_576;
 /** Bytes of a segment, at most: positions inside one are 32-bit. */

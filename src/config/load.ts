@@ -4,11 +4,13 @@
 import * as v from "valibot";
 import type { LogLevel } from "../lib/logger.ts";
 import { fail, type Result, succeed } from "../lib/result.ts";
+import { type ClusterConfig, clusterOf } from "./cluster.ts";
 import type { FieldFacts } from "./fields.ts";
 import { ENTRY_OVERHEAD_BYTES_MAX } from "./limits.ts";
 import { ConfigSchema, type Variable } from "./schema.ts";
 import { readSources } from "./sources.ts";
 import type { Token } from "./tokens.ts";
+import { isLoopback } from "./topology.ts";
 
 /** The configuration of a node. Frozen. */
 export interface Config {
@@ -32,6 +34,8 @@ export interface Config {
   readonly isMetricsOpen: boolean;
   readonly isDocsOpen: boolean;
   readonly docsUrl: string;
+  /** Undefined: a node alone. */
+  readonly cluster: ClusterConfig | undefined;
 }
 
 /** One thing that is wrong with the configuration. */
@@ -105,6 +109,7 @@ export function loadConfig(input: ConfigInput): Result<LoadedConfig, readonly Co
     isMetricsOpen: settings.RF_METRICS_OPEN,
     isDocsOpen: settings.RF_DOCS_OPEN,
     docsUrl: settings.RF_DOCS_URL,
+    cluster: clusterOf(settings, values, input.readFile, { problems, notices }),
   };
   problems.push(...contradictions(config, values));
   if (problems.length > 0) return fail(problems);
@@ -152,11 +157,13 @@ function contradictions(config: Config, values: Readonly<Record<string, string>>
 }
 
 function problemOf(variable: Variable, value: string, message: string): ConfigProblem {
-  const { range } = factsOf(variable);
-  // A list of tokens is a secret: say which one is wrong and how, never what it is.
-  return variable === "RF_BEARER_TOKENS"
-    ? { variable, value: "(not shown)", range: `${range} (${message})` }
-    : { variable, value, range };
+  const { range, isSecret = false, isExplained = false } = factsOf(variable);
+  return {
+    variable,
+    // Of a secret it is said how it is wrong, never what it is.
+    value: isSecret ? "(not shown)" : value,
+    range: isExplained ? `${range} (${message})` : range,
+  };
 }
 
 /** What a variable says of itself. */
@@ -181,10 +188,8 @@ function innermost(variable: Variable): v.GenericSchema {
   return schema;
 }
 
-const LOOPBACK = /^(localhost|127(\.\d+){3}|::1)$/;
-
 function defaultTokenNotice(host: string): ConfigNotice {
-  return LOOPBACK.test(host)
+  return isLoopback(host)
     ? {
         level: "warn",
         event: "default_token",

@@ -1,6 +1,7 @@
 // The node's settings: read once, checked as a whole, frozen. Nothing else in the program reads the environment.
 // Keeps: a node that starts has a configuration without a contradiction. Called by `main` and the command line.
 
+export { advertisedUrl, type ClusterConfig, insecureReason } from "./cluster.ts";
 export { describeConfig } from "./describe.ts";
 export * as limits from "./limits.ts";
 export {
@@ -9,3 +10,4 @@ export {
   loadConfig,
 } from "./load.ts";
 export type { Access, RateLimit, Token } from "./tokens.ts";
+export { NODE_ID, NODE_ID_RANGE } from "./topology.ts";

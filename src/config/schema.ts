@@ -2,6 +2,7 @@
 // `load.ts` reads it, `describe.ts` prints it, and `docs/reference/configuration.md` is that print.
 
 import * as v from "valibot";
+import { advertised, nodeId, nodeList, secret, writeConcern } from "./cluster-fields.ts";
 import {
   address,
   LOG_LEVELS,
@@ -9,6 +10,7 @@ import {
   oneOf,
   onOff,
   optionalPath,
+  optionalWord,
   reserved,
   text,
   tokenList,
@@ -18,7 +20,6 @@ import {
 import { SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN, WRITE_TIMEOUT_MS_MAX } from "./limits.ts";
 
 const MIB = 1_048_576;
-const later = "Of clustering. Taken and without effect in this version.";
 
 /** Every variable by name; values come in as text, from flags, environment or file alike. */
 export const ConfigSchema = v.object({
@@ -96,24 +97,75 @@ export const ConfigSchema = v.object({
   RF_SHARED_ENTRIES: reserved(
     "How many key-value entries may live in memory. Taken and without effect in this version.",
   ),
-  RF_HA_ENABLED: notYet("clustering", "Turns clustering on."),
-  RF_HA_NODE_ID: reserved(later),
-  RF_HA_NODES: reserved(later),
-  RF_HA_BOOTSTRAP_LEADER: reserved(later),
-  RF_HA_WRITE_CONCERN: reserved(later),
-  RF_HA_SYNC_MODE: reserved(later),
-  RF_HA_DEDICATED_WORKER: reserved(later),
-  RF_HA_TLS: reserved(later),
-  RF_HA_TLS_CA: reserved(later),
-  RF_HA_TLS_CERT: reserved(later),
-  RF_HA_TLS_KEY: reserved(later),
-  RF_HA_HEARTBEAT_MS: reserved(later),
-  RF_HA_ELECTION_TIMEOUT_MS: reserved(later),
-  RF_HA_SECRET: reserved(later),
-  RF_HA_INSECURE: reserved(later),
-  RF_HA_REDIRECT_STATUS: reserved(later),
-  RF_HTTP_ADVERTISE: reserved(later),
+  RF_HA_ENABLED: onOff(
+    false,
+    "`1` makes this node one of a cluster. It then needs `RF_HA_NODE_ID` and `RF_HA_NODES`.",
+  ),
+  RF_HA_NODE_ID: nodeId("This node's id: one of those in `RF_HA_NODES`."),
+  RF_HA_NODES: nodeList(
+    "All nodes, the same text on each: `node1:host1:7000:100,node2:host2:7000,…`. Hosts are names or addresses, IPv6 in brackets. A node listens on the host and port of its own entry. The priority says who leads when there is a choice, and is 100 when it is left out. Once the cluster is formed the list only supplies addresses: membership is in the log.",
+  ),
+  RF_HA_BOOTSTRAP_LEADER: onOff(
+    false,
+    "`1` on one node of a new cluster: it forms the cluster once, when all nodes of the list are there and empty. On a node that belongs to a cluster it does nothing. Set on none, the node with the highest priority does it.",
+  ),
+  RF_HA_WRITE_CONCERN: writeConcern(
+    'How many nodes must have a write on disk before it is answered. `1` is the leader alone: such a write may be lost with it, and its reply says `"synced":false`. From 2 up to a majority means `majority`. Left out: `majority`.',
+  ),
+  RF_HA_SYNC_MODE: optionalWord(
+    ["async", "sync-majority", "sync-all"],
+    "The same by name, for `1`, `majority` and `all`. Set only one of the two, or both alike.",
+  ),
+  RF_HA_DEDICATED_WORKER: notYet(
+    "a thread for replication",
+    "Replication runs on the serving thread.",
+  ),
+  RF_HA_TLS: onOff(
+    false,
+    "`1` turns on mutual TLS between nodes. Needs the three paths below. Without it nodes prove themselves by `RF_HA_SECRET`, and what they send can be read on the way.",
+  ),
+  RF_HA_TLS_CA: optionalPath("Certificate of the authority that signed every node's, PEM."),
+  RF_HA_TLS_CERT: optionalPath(
+    "This node's certificate, PEM. Its common name or one of its DNS names is the node id.",
+  ),
+  RF_HA_TLS_KEY: optionalPath("This node's private key, PEM."),
+  RF_HA_HEARTBEAT_MS: wholeNumber(
+    50,
+    10,
+    10_000,
+    "Milliseconds between two heartbeats of the leader.",
+  ),
+  RF_HA_ELECTION_TIMEOUT_MS: wholeNumber(
+    300,
+    50,
+    100_000,
+    "Milliseconds without a leader after which an election begins, at least; each node adds up to as much again by chance. At least 4 times `RF_HA_HEARTBEAT_MS`.",
+  ),
+  RF_HA_SECRET: secret(
+    "What nodes without TLS prove themselves by, the same on each. Left out, it is derived from `RF_BEARER_TOKENS`, which must then be the same on each.",
+  ),
+  RF_HA_INSECURE: onOff(
+    false,
+    "`1` lets a node start although peers can reach it over a network and neither TLS nor a secret nor tokens of your own are set. Whoever reaches its port may then write into the log.",
+  ),
+  RF_HA_REDIRECT_STATUS: oneOf(
+    "307",
+    ["307", "308"],
+    "The status with which a follower sends a write to the leader.",
+  ),
+  RF_HA_CATCH_UP_BYTES: wholeNumber(
+    1024 * MIB,
+    MIB,
+    1024 * 1024 * MIB,
+    "Bytes of the log that a follower may lack: beyond them it is filled with files in place of entries.",
+  ),
+  RF_HTTP_ADVERTISE: advertised(
+    "How clients reach this node's HTTP address: other nodes send them there when this one leads. Left out: the host of its entry in `RF_HA_NODES` with the HTTP port.",
+  ),
 });
+
+/** Every variable's value. */
+export type Settings = v.InferOutput<typeof ConfigSchema>;
 
 /** A variable's name. */
 export type Variable = keyof typeof ConfigSchema.entries;

@@ -96,7 +96,6 @@ test.each([
   ["RF_DISK", "tape"],
   ["RF_AUTO_CREATE_TOPICS", "yes"],
   ["RF_DOCS_URL", "nowhere"],
-  ["RF_HA_ENABLED", "1"],
   ["RF_ROCKET", "1"],
 ] as const)("%s=%s is refused with its range", (variable, value) => {
   const problems = problemsOf({ env: { [variable]: value } });
@@ -154,7 +153,6 @@ test("an unknown variable is a warning with the nearest name", () => {
 test("names of later versions are known", () => {
   const env = {
     RF_HA_ENABLED: "0",
-    RF_HA_NODES: "a:b:1:1",
     RF_SHARED_ENTRIES: "5",
     RF_ROCKET: "0",
   };

@@ -73,6 +73,7 @@ function answerLeftOver(rooms: HttpRooms, table: RouteTable, request: Request): 
   if (request.method === "OPTIONS") return new Response(null, { status: 204, headers: { allow } });
   return rooms.errors.reply(
     refuse("method_not_allowed", `Route takes ${allow}, not ${request.method}`),
+    request,
     { allow },
   );
 }

@@ -64,14 +64,22 @@ export const ERRORS: Readonly<Record<ErrorCode, ErrorFacts>> = Object.freeze(
 /** Turns refusals into replies. */
 export class ErrorReplies {
   readonly #docsUrl: string;
+  readonly #redirectStatus: number;
 
-  /** @param docsUrl Base of the `docs` address, without a slash at its end. */
-  constructor(docsUrl: string) {
+  /**
+   * @param docsUrl Base of the `docs` address, without a slash at its end.
+   * @param redirectStatus Of redirects to the leader: 307 or 308.
+   */
+  constructor(docsUrl: string, redirectStatus: 307 | 308 = 307) {
     this.#docsUrl = docsUrl;
+    this.#redirectStatus = redirectStatus;
   }
 
-  /** The reply to a refused request. Extra fields of the refusal come after the four that every error has. */
-  reply(refusal: Refusal, headers?: Readonly<Record<string, string>>): Response {
+  /**
+   * The reply to a refused request. Extra fields of the refusal come after the four that every error has.
+   * @param request What was asked: a redirect leads to the same place on the leader.
+   */
+  reply(refusal: Refusal, request?: Request, headers?: Readonly<Record<string, string>>): Response {
     const { status, message, docs } = ERRORS[refusal.code];
     const body = {
       ok: false,
@@ -80,17 +88,54 @@ export class ErrorReplies {
       docs: `${this.#docsUrl}/${docs}`,
       ...refusal.fields,
     };
+    if (refusal.code === "redirect_to_leader") {
+      const { leader_url: leaderUrl } = refusal.fields ?? {};
+      // Without an address the client would be sent back to where it is, for ever.
+      if (typeof leaderUrl !== "string" || leaderUrl === "") return this.reply(LEADER_UNKNOWN);
+      return this.#redirect(
+        body,
+        `${leaderUrl}${request === undefined ? "/" : pathOf(request.url)}`,
+      );
+    }
     return new Response(JSON.stringify(body), {
       status,
       headers: { "content-type": "application/json", ...headersOf(status, refusal), ...headers },
     });
   }
+
+  #redirect(body: object, location: string): Response {
+    const status = this.#redirectStatus;
+    const told = { ...body, retry_after: RETRY_AFTER_S, redirect: { status, location } };
+    return new Response(JSON.stringify(told), {
+      status,
+      headers: {
+        "content-type": "application/json",
+        "retry-after": String(RETRY_AFTER_S),
+        location,
+      },
+    });
+  }
 }
 
-function headersOf(status: number, refusal: Refusal): Record<string, string> {
-  const { location, retry_after: retryAfter } = refusal.fields ?? {};
+const LEADER_UNKNOWN: Refusal = {
+  code: "not_leader",
+  message: "The address of the leader is not known yet",
+};
+
+/** Seconds after which it makes sense to come back, where nothing better is known. */
+const RETRY_AFTER_S = 1;
+
+/** Path and query of a URL as they were received; a request without a usable `Host` has nothing else in its URL. */
+function pathOf(url: string): string {
+  const host = url.indexOf("://");
+  if (host < 0) return url;
+  const path = url.indexOf("/", host + 3);
+  return path < 0 ? "/" : url.slice(path);
+}
+
+function headersOf(status: number, { fields }: Refusal): Record<string, string> {
   if (status === 401) return { "www-authenticate": "Bearer" };
-  if (status === 503 || status === 429) return { "retry-after": String(retryAfter ?? 1) };
-  if (status !== 307) return {};
-  return { "retry-after": "1", ...(typeof location === "string" && { location }) };
+  if (status !== 503 && status !== 429) return {};
+  const { retry_after: retryAfter = RETRY_AFTER_S } = fields ?? {};
+  return { "retry-after": String(retryAfter) };
 }

@@ -23,6 +23,12 @@ export const noPartition = (topic: TopicView, partition: number): Refusal =>
     { partitions: topic.partitions },
   );
 
+/** Why this node answers no reads of records and topics now; undefined when it does, whoever leads. */
+export function readGate(rooms: HttpRooms): Refusal | undefined {
+  const { ready, reason } = rooms.broker.status();
+  return ready ? undefined : refuse("not_ready", `Node is not ready: ${reason}`);
+}
+
 /** The topic of a name that the token covers. */
 export function findTopic(
   rooms: HttpRooms,
@@ -42,8 +48,8 @@ export function findPartition(
   name: string,
   partition: number,
 ): Result<TopicView, Refusal> {
-  const status = rooms.broker.status();
-  if (!status.ready) return fail(refuse("not_ready", `Node is not ready: ${status.reason}`));
+  const refusal = readGate(rooms);
+  if (refusal !== undefined) return fail(refusal);
   const topic = findTopic(rooms, grant, name);
   if (!topic.ok || partition < topic.value.partitions) return topic;
   return fail(noPartition(topic.value, partition));

@@ -4,8 +4,12 @@
 export { ERRORS } from "./errors.ts";
 export type {
   BrokerPort,
+  ChangeView,
   GroupView,
+  MembershipView,
+  NewNode,
   NodeStatus,
+  NodeView,
   PartitionView,
   ReadRequest,
   RecordBatch,

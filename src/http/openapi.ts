@@ -6,16 +6,17 @@ import { toJsonSchema } from "@valibot/to-json-schema";
 import { Elysia } from "elysia";
 import * as v from "valibot";
 import { ERRORS } from "./errors.ts";
-import type { RouteDoc } from "./route.ts";
+import { isWrite, type RouteDoc } from "./route.ts";
 import type { ParameterSchema } from "./schemas/check.ts";
 import type { ParameterFacts } from "./schemas/parameters.ts";
-import { ErrorReply } from "./schemas/replies.ts";
+import { ErrorReply, RedirectReply } from "./schemas/replies.ts";
 
 const TAGS: Readonly<Record<RouteDoc["tag"], string>> = {
   topics: "Making, listing and deleting topics",
   records: "Appending and reading records",
   groups: "Where consumer groups stand",
   retention: "Removing records",
+  cluster: "The nodes, and who of them decides",
   node: "Health, metrics and administration",
   docs: "These documents",
 };
@@ -88,6 +89,10 @@ function detailOf(route: RouteDoc): Record<string, unknown> {
     responses: {
       "200": replyOf(route.reply, "Done"),
       ...Object.fromEntries(others),
+      ...(isWrite(route) && {
+        "307": { $ref: "#/components/responses/Redirected" },
+        "308": { $ref: "#/components/responses/Redirected" },
+      }),
       ...(route.access !== "open" && { "401": { $ref: "#/components/responses/Unauthorized" } }),
       "4XX": { $ref: "#/components/responses/Refused" },
       "5XX": { $ref: "#/components/responses/Failed" },
@@ -122,8 +127,21 @@ export async function openApiText(version: string, routes: readonly RouteDoc[]):
         .map(([name, description]) => ({ name, description })),
       components: {
         securitySchemes: { bearer: { type: "http", scheme: "bearer" } },
-        schemas: { Error: schemaOf(ErrorReply) },
+        schemas: { Error: schemaOf(ErrorReply), Redirect: schemaOf(RedirectReply) },
         responses: {
+          Redirected: {
+            description: "Writes go to the leader; which status it is, is configured",
+            headers: {
+              Location: {
+                description: "The same path and query on the leader",
+                schema: { type: "string" },
+              },
+              "Retry-After": { schema: { type: "integer" } },
+            },
+            content: {
+              "application/json": { schema: { $ref: "#/components/schemas/Redirect" } },
+            },
+          },
           Unauthorized: {
             description: "The token is missing or unknown",
             headers: { "WWW-Authenticate": { schema: { type: "string" } } },

@@ -60,7 +60,7 @@ export interface ReadRequest {
 /** How the node is doing, for `/ready`, `/admin/sealed/status` and metrics. */
 export interface NodeStatus {
   readonly ready: boolean;
-  /** Why not: a fixed word, such as `replaying`. */
+  /** Why not: a fixed word, such as `replaying`, `waiting_for_peers`, `no_leader`, `repairing` or `stopping`. */
   readonly reason: string;
   /** Commit index. */
   readonly lastSyncedBatchId: number;
@@ -68,9 +68,44 @@ export interface NodeStatus {
   readonly readOnly: boolean;
 }
 
+/** One node of the cluster. */
+export interface NodeView {
+  readonly nodeId: string;
+  /** Where its peers reach it: `host:port`; empty on a node that has none. */
+  readonly address: string;
+  /** Base of its HTTP address, without a slash at its end; empty when it is not known. */
+  readonly httpUrl: string;
+  /** The higher, the sooner it leads. */
+  readonly priority: number;
+  readonly isVoter: boolean;
+  readonly isLearner: boolean;
+}
+
+/** Who belongs to the cluster, as this node knows it. */
+export interface MembershipView {
+  /** Grows with every change. */
+  readonly epoch: number;
+  /** A change is half done: both the old and the new majority must agree. */
+  readonly isJoint: boolean;
+  readonly nodes: readonly NodeView[];
+}
+
+/** What a node is added with. */
+export type NewNode = Pick<NodeView, "nodeId" | "address" | "httpUrl" | "priority">;
+
+/** Where in the log a change of the cluster stands. */
+export interface ChangeView {
+  readonly index: number;
+}
+
 /** The broker as HTTP sees it. Reads answer from committed, applied state. Every promise resolves; none rejects for a cause a client can meet. */
 export interface BrokerPort {
   status(): NodeStatus;
+  /**
+   * Asked first by every write, before anything that the request names is looked up: undefined when this node may take it.
+   * Else `redirect_to_leader` (with the field `leader_url`), `not_leader`, `no_quorum` or `not_ready`. Makes nothing while open.
+   */
+  writeGate(): Refusal | undefined;
   topic(name: string): TopicView | undefined;
   topics(): Iterable<TopicView>;
   partition(topicId: number, partition: number): PartitionView;
@@ -79,8 +114,8 @@ export interface BrokerPort {
   retention(topicId: number): RetentionView;
 
   /**
-   * Takes a produce. Returns undefined when it was taken: exactly one call of the sink follows, later.
-   * Returns the refusal when it was not: the sink is not called.
+   * Takes a produce. Returns undefined when it was taken: its end comes by the sink, later.
+   * Returns the refusal when it was not: the sink is not called, and nothing of it has entered the log.
    */
   produce(waiter: number, request: ProduceRequest): Refusal | undefined;
 
@@ -134,6 +169,21 @@ export interface BrokerPort {
    * Returns a function that takes the wish back.
    */
   onRecords(topicId: number, partition: number, offset: number, wake: () => void): () => void;
-  /** Whether a read right now would be linearizable; asks a quorum where there is one. */
-  readBarrier(): Promise<Result<undefined, Refusal>>;
+  /**
+   * Whether a read right now would be linearizable; asks a quorum where there is one. Resolves within `timeoutMs`.
+   * `no_quorum` or `not_ready` when it would not.
+   */
+  readBarrier(timeoutMs: number): Promise<Result<undefined, Refusal>>;
+  /** A hash of the replicated state at an applied index: equal on every node that has applied as much. */
+  stateHash(): { readonly appliedIndex: number; readonly hash: string };
+
+  membership(): MembershipView;
+  /** Adds a node as a learner. `change_in_progress`, `invalid_parameter`. */
+  addNode(request: NewNode): Promise<Result<ChangeView, Refusal>>;
+  /** Makes a learner a voter. `change_in_progress`, `not_found`. */
+  promoteNode(nodeId: string): Promise<Result<ChangeView, Refusal>>;
+  /** Takes a node out. `change_in_progress`, `not_found`. */
+  removeNode(nodeId: string): Promise<Result<ChangeView, Refusal>>;
+  /** Hands leadership to a voter that has caught up; resolves when this node has let go of it. `not_found`. */
+  transferLeadership(nodeId: string): Promise<Result<undefined, Refusal>>;
 }

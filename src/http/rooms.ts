@@ -10,6 +10,7 @@ import type { Lifecycle } from "./lifecycle.ts";
 import type { BrokerPort } from "./ports.ts";
 import type { HttpStats } from "./stats.ts";
 import type { Waiters } from "./waiters.ts";
+import type { WriteDeadlines } from "./write-deadlines.ts";
 
 /** The parts that routes share. */
 export interface HttpRooms {
@@ -19,11 +20,14 @@ export interface HttpRooms {
   readonly version: string;
   /** The text of `/metrics`. */
   readonly metricsText: () => Promise<string>;
+  /** The text of `/metrics_ha`. */
+  readonly haMetricsText: () => Promise<string>;
   readonly alarms: Alarms;
   readonly admission: Admission;
   readonly authority: Authority;
   readonly errors: ErrorReplies;
   readonly stats: HttpStats;
   readonly waiters: Waiters;
+  readonly deadlines: WriteDeadlines;
   readonly lifecycle: Lifecycle;
 }

@@ -18,9 +18,13 @@ export interface RouteDoc {
   readonly id: string;
   readonly summary: string;
   readonly description?: string;
-  readonly tag: "topics" | "records" | "groups" | "retention" | "node" | "docs";
+  readonly tag: "topics" | "records" | "groups" | "retention" | "cluster" | "node" | "docs";
   /** `open` needs no token. */
   readonly access: Access | "open";
+  /** What it does concerns all topics: a token of some is not enough. */
+  readonly isForWholeNode?: boolean;
+  /** Served where it arrives although it is no GET. Every other route that is no GET is a write: it goes to the leader. */
+  readonly isLocal?: boolean;
   readonly params?: ParameterSchema;
   readonly query?: ParameterSchema;
   /** `bytes`: the body is taken as it is. */
@@ -30,6 +34,9 @@ export interface RouteDoc {
   /** Other replies than the usual ones, by status. */
   readonly otherReplies?: Readonly<Record<number, GenericSchema>>;
 }
+
+/** Whether requests of a route go to the leader. */
+export const isWrite = (doc: RouteDoc): boolean => doc.method !== "GET" && doc.isLocal !== true;
 
 /** Parameters of a path, as Elysia decodes them. */
 export type Params = Readonly<Record<string, string>>;
@@ -45,6 +52,8 @@ export interface Call {
   readonly params: Params;
   /** Undefined on an open route. */
   readonly grant: Grant | undefined;
+  /** Why this node cannot take the request; undefined when it can, as always with what is no write. */
+  readonly gate: () => Refusal | undefined;
 }
 
 /** What a handler answers. */
@@ -76,6 +85,20 @@ export function topicRefusal(grant: Grant | undefined, topic: string): Refusal |
   return refuse("forbidden", `Token does not cover the topic ${topic}`);
 }
 
+/** Checks what a token covers against what a route and its path are about; undefined when it may pass. */
+function scopeRefusal(
+  doc: RouteDoc,
+  grant: Grant | undefined,
+  params: Params,
+): Refusal | undefined {
+  if (doc.isForWholeNode === true && grant?.isUnscoped !== true) return notWholeNode();
+  const { topic } = params;
+  return topic === undefined ? undefined : topicRefusal(grant, topic);
+}
+
+/** The refusal of a token of some topics for what concerns all of them. */
+export const notWholeNode = (): Refusal => refuse("forbidden", "Token does not cover all topics");
+
 /** What to answer when our own code failed: nothing of the inside is shown, all of it is logged. */
 export function failed(rooms: HttpRooms, route: string, error: unknown): Refusal {
   rooms.logger.error("request_failed", {
@@ -91,40 +114,70 @@ export function failed(rooms: HttpRooms, route: string, error: unknown): Refusal
   return refuse("internal_error");
 }
 
-/** Puts the guard before a handler: token, scope, rate; counts the reply; turns failures into `internal_error`. */
+/** Refusals of a write that say what is not there: they are true only of a node that leads. */
+export const revealsState = ({ code }: Refusal): boolean =>
+  code === "topic_not_found" || code === "partition_not_found";
+
+/**
+ * What to refuse a write with that found something missing: a leader that was deposed and does not know it yet may lack
+ * what others have. Nothing of such a write has entered the log, so it may still be sent elsewhere.
+ */
+export async function confirmedRefusal(rooms: HttpRooms, refusal: Refusal): Promise<Refusal> {
+  const confirmed = await rooms.broker.readBarrier(rooms.config.writeTimeoutMs);
+  if (!confirmed.ok) return confirmed.error;
+  return rooms.broker.writeGate() ?? refusal;
+}
+
+const noGate = (): undefined => undefined;
+
+/**
+ * Puts the guard before a handler: token, scope, rate, and for a write whether this node may take it.
+ * Counts the reply; turns failures into `internal_error`.
+ */
 export function guarded(rooms: HttpRooms, doc: RouteDoc, handler: Handler): Route {
   const stats = rooms.stats.route(doc.method, doc.path);
   const name = `${doc.method} ${doc.path}`;
-  const admit = (request: Request): Result<Grant | undefined, Refusal> => {
+  const isGated = isWrite(doc);
+  const gate = isGated ? () => rooms.broker.writeGate() : noGate;
+  const confirmed = (outcome: Outcome | Promise<Outcome>): Outcome | Promise<Outcome> => {
+    if (outcome instanceof Promise) return outcome.then(confirmed);
+    if (outcome.ok || !revealsState(outcome.error)) return outcome;
+    return confirmedRefusal(rooms, outcome.error).then(fail);
+  };
+  const admit = (request: Request, params: Params): Result<Grant | undefined, Refusal> => {
     if (doc.access === "open") return succeed(undefined);
     const grant = rooms.authority.grant(request.headers.get("authorization"));
-    const refusal = refusalOf(grant, doc.access);
+    const refusal = refusalOf(grant, doc.access) ?? scopeRefusal(doc, grant, params) ?? gate();
     return refusal === undefined ? succeed(grant) : fail(refusal);
   };
-  const finish = (outcome: Outcome, startedNs: number): Response => {
-    const reply = outcome.ok ? outcome.value : rooms.errors.reply(outcome.error);
+  const finish = (outcome: Outcome, request: Request, startedNs: number): Response => {
+    const reply = outcome.ok ? outcome.value : rooms.errors.reply(outcome.error, request);
     stats.count(reply.status, startedNs);
     return reply;
   };
   const serve = (request: Request, params: Params): Response | Promise<Response> => {
     const startedNs = Bun.nanoseconds();
     try {
-      const admitted = admit(request);
-      if (!admitted.ok) return finish(admitted, startedNs);
-      const outcome = handler({ request, params, grant: admitted.value });
-      if (!(outcome instanceof Promise)) return finish(outcome, startedNs);
-      return outcome.then(
-        (settled) => finish(settled, startedNs),
-        (error: unknown) => finish(fail(failed(rooms, name, error)), startedNs),
+      const admitted = admit(request, params);
+      if (!admitted.ok) return finish(admitted, request, startedNs);
+      const outcome = handler({ request, params, grant: admitted.value, gate });
+      const answer = isGated ? confirmed(outcome) : outcome;
+      if (!(answer instanceof Promise)) return finish(answer, request, startedNs);
+      return answer.then(
+        (settled) => finish(settled, request, startedNs),
+        (error: unknown) => finish(fail(failed(rooms, name, error)), request, startedNs),
       );
     } catch (error) {
-      return finish(fail(failed(rooms, name, error)), startedNs);
+      return finish(fail(failed(rooms, name, error)), request, startedNs);
     }
   };
   return { ...doc, serve };
 }
 
-/** Reads and checks a JSON body, then hands it to `handle`. */
+/**
+ * Reads and checks a JSON body, then hands it to `handle`. A write is asked about once more before that: leadership may have
+ * moved while the body came, and what it names must not be looked up on a node that lags.
+ */
 export async function withJson<Body>(
   rooms: HttpRooms,
   call: Call,
@@ -140,5 +193,7 @@ export async function withJson<Body>(
   if (!held.ok) return held;
   const body = checkJson(schema, held.value.bytes);
   rooms.admission.release(held.value.reserved);
+  const refusal = call.gate();
+  if (refusal !== undefined) return fail(refusal);
   return body.ok ? handle(body.value) : body;
 }

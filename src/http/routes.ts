@@ -3,6 +3,7 @@
 import type { HttpRooms } from "./rooms.ts";
 import type { Route } from "./route.ts";
 import { adminRoutes } from "./routes/admin.ts";
+import { clusterRoutes } from "./routes/cluster.ts";
 import { commitRoutes } from "./routes/commit.ts";
 import { consumeRoutes } from "./routes/consume.ts";
 import { docsRoutes } from "./routes/docs.ts";
@@ -25,6 +26,7 @@ export function allRoutes(rooms: HttpRooms): readonly Route[] {
     ...healthRoutes(rooms),
     ...metricsRoutes(rooms),
     ...adminRoutes(rooms),
+    ...clusterRoutes(rooms),
   ];
   return [...api, ...docsRoutes(rooms, api)];
 }

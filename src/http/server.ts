@@ -1,6 +1,7 @@
 // The HTTP server of a node: made in two steps, since the broker needs the sink before it can be handed in.
 
 import { type Config, limits } from "../config/mod.ts";
+import { assert } from "../lib/assert.ts";
 import { FatalError } from "../lib/fatal.ts";
 import type { Logger } from "../lib/logger.ts";
 import type { ProduceSink } from "../model/produce.ts";
@@ -15,13 +16,22 @@ import type { HttpRooms } from "./rooms.ts";
 import { allRoutes } from "./routes.ts";
 import { HttpStats, type TopicTraffic } from "./stats.ts";
 import { Waiters } from "./waiters.ts";
+import { WriteDeadlines } from "./write-deadlines.ts";
 
 /** What the server is handed when everything behind it stands. */
 export interface HttpBackend {
   readonly broker: BrokerPort;
   /** The text of `/metrics`. */
   readonly metricsText: () => Promise<string>;
+  /** The text of `/metrics_ha`. */
+  readonly haMetricsText: () => Promise<string>;
 }
+
+/** Milliseconds after which a stopping node answers writes that are still not confirmed, while it still can. */
+const STOP_WRITES_MS = limits.STOP_GRACE_MS / 2;
+
+/** What a switch of the backend may write. */
+type Writable<T> = { -readonly [Key in keyof T]: T[Key] };
 
 /** Serves the API of one node. */
 export class HttpServer {
@@ -32,9 +42,11 @@ export class HttpServer {
   readonly #admission: Admission;
   readonly #errors: ErrorReplies;
   readonly #waiters: Waiters;
+  readonly #deadlines: WriteDeadlines;
   readonly #lifecycle = new Lifecycle();
   readonly #stats = new HttpStats();
   #server: Bun.Server<unknown> | undefined;
+  #rooms: Writable<HttpRooms> | undefined;
 
   constructor(options: {
     readonly config: Config;
@@ -45,7 +57,9 @@ export class HttpServer {
     this.#logger = options.logger.room("http");
     this.#version = options.version;
     this.#admission = new Admission(options.config.inflightBytesMax);
-    this.#errors = new ErrorReplies(options.config.docsUrl);
+    const { docsUrl, cluster } = options.config;
+    this.#errors = new ErrorReplies(docsUrl, cluster?.redirectStatus);
+    this.#deadlines = new WriteDeadlines(this.#alarms, options.config.writeTimeoutMs);
     this.#waiters = new Waiters({
       admission: this.#admission,
       alarms: this.#alarms,
@@ -61,6 +75,7 @@ export class HttpServer {
   /** What metrics read on scrape, in plain numbers. */
   get probe(): HttpProbe {
     const [stats, waiters, admission] = [this.#stats, this.#waiters, this.#admission];
+    const deadlines = this.#deadlines;
     return {
       get routes() {
         return stats.routes;
@@ -72,7 +87,7 @@ export class HttpServer {
         return stats.longPolls;
       },
       get waitingWrites() {
-        return waiters.size;
+        return waiters.size + deadlines.size;
       },
       get inflightBytes() {
         return admission.bytes;
@@ -88,10 +103,11 @@ export class HttpServer {
    */
   async start(backend: HttpBackend): Promise<{ readonly port: number; readonly url: string }> {
     const config = this.#config;
-    const rooms: HttpRooms = {
+    const rooms: Writable<HttpRooms> = {
       config,
       broker: backend.broker,
       metricsText: backend.metricsText,
+      haMetricsText: backend.haMetricsText,
       logger: this.#logger,
       version: this.#version,
       alarms: this.#alarms,
@@ -100,14 +116,25 @@ export class HttpServer {
       errors: this.#errors,
       stats: this.#stats,
       waiters: this.#waiters,
+      deadlines: this.#deadlines,
       lifecycle: this.#lifecycle,
     };
+    this.#rooms = rooms;
     const server = listen(createApp(rooms, allRoutes(rooms)), rooms);
     this.#server = server;
     this.#lifecycle.keeper = (request) => server.timeout(request, 0);
     const port = server.port ?? config.httpPort;
     this.#logger.info("listening", { host: config.httpHost, port, tls: config.tls !== undefined });
     return { port, url: server.url.href.replace(/\/$/, "") };
+  }
+
+  /** Serves from `backend` from now on: what was there before had nothing to give. */
+  serve(backend: HttpBackend): void {
+    const rooms = this.#rooms;
+    assert(rooms !== undefined, "It listens already");
+    rooms.broker = backend.broker;
+    rooms.metricsText = backend.metricsText;
+    rooms.haMetricsText = backend.haMetricsText;
   }
 
   /** Stops accepting, lets what is in flight finish for a while, then closes everything. */
@@ -119,9 +146,15 @@ export class HttpServer {
       const graceful = server.stop(false);
       server.closeIdleConnections();
       const late = Promise.withResolvers<void>();
-      const cancel = this.#alarms.after(limits.STOP_GRACE_MS, late.resolve);
+      const cancels = [
+        this.#alarms.after(limits.STOP_GRACE_MS, late.resolve),
+        this.#alarms.after(STOP_WRITES_MS, () => {
+          this.#waiters.endAll();
+          this.#deadlines.endAll();
+        }),
+      ];
       await Promise.race([graceful, late.promise]);
-      cancel();
+      for (const cancel of cancels) cancel();
       await server.stop(true);
     }
     this.#alarms.stop();

@@ -1,5 +1,8 @@
 // Requests that wait for the broker, as numbered slots: one function and a few numbers each, in plain arrays.
 // A slot that timed out stays taken until the broker's completion comes, so that a late one meets no stranger.
+// A completion may come in two steps: stored now, and later as widely synced as was asked. One whose time was up between
+// the two is answered with what is known, and its slot is given to another only when there is no other left, under a new
+// number: nodes that are away for long do not use up the table.
 
 import { limits } from "../config/mod.ts";
 import { assert } from "../lib/assert.ts";
@@ -10,11 +13,22 @@ import type { Alarms } from "./alarms.ts";
 import type { ErrorReplies } from "./errors.ts";
 import { produceReply } from "./replies.ts";
 import type { RouteStats, TopicTraffic } from "./stats.ts";
+import { notConfirmed } from "./write-deadlines.ts";
 
 /** The slot carries an NDJSON batch. */
 export const WAITER_BATCH = 1;
 /** The reply shows where the time went. */
 export const WAITER_TIMING = 2;
+
+/** Committed, and not yet synced on as many nodes as was asked. */
+const SYNCED_LATER = 2;
+
+// A waiter's number has 31 bits: which slot, and which life of it.
+const SLOT_BITS = 17;
+const SLOT_MASK = (1 << SLOT_BITS) - 1;
+const LIFE_MASK = (1 << (31 - SLOT_BITS)) - 1;
+
+assert(limits.WAITERS_MAX <= SLOT_MASK, "Every slot has a number");
 
 type Resolve = (reply: Response) => void;
 
@@ -31,6 +45,7 @@ export class Waiters implements ProduceSink {
   readonly #alarms: Alarms;
   readonly #errors: ErrorReplies;
   readonly #resolves: (Resolve | undefined)[] = [];
+  readonly #requests: (Request | undefined)[] = [];
   readonly #stats: (RouteStats | undefined)[] = [];
   readonly #free: number[] = [];
   /** When the slot's wait ends, as `Bun.nanoseconds()`; 0 when it does not. */
@@ -43,6 +58,16 @@ export class Waiters implements ProduceSink {
   readonly #traffic: (TopicTraffic | undefined)[] = [];
   /** Whether the broker owes a completion. */
   readonly #isTaken: boolean[] = [];
+  /** Whether the outcome is known, and waits for more nodes to sync it. */
+  readonly #isStored: boolean[] = [];
+  readonly #firstOffsets: number[] = [];
+  readonly #counts: number[] = [];
+  readonly #partitions: number[] = [];
+  readonly #raftIndexes: number[] = [];
+  readonly #duplicates: number[] = [];
+  readonly #lives: number[] = [];
+  /** Answered with what was known; the broker still owes a completion. Oldest first. */
+  readonly #abandoned = new Set<number>();
   #open = 0;
   #isSweeping = false;
 
@@ -56,7 +81,7 @@ export class Waiters implements ProduceSink {
     this.#errors = rooms.errors;
   }
 
-  /** Slots in use. */
+  /** Requests that wait for the broker, or for which it owes an outcome. */
   get size(): number {
     return this.#open;
   }
@@ -70,11 +95,18 @@ export class Waiters implements ProduceSink {
    * Opens a slot, which owns `reserved` bytes of admission from now on.
    * @param timeoutMs Milliseconds until it is answered without an outcome.
    */
-  open(stats: RouteStats, startedNs: number, reserved: number, timeoutMs: number): number {
+  open(
+    request: Request,
+    stats: RouteStats,
+    startedNs: number,
+    reserved: number,
+    timeoutMs: number,
+  ): number {
     assert(this.hasRoom, "A slot is opened only when there is room");
-    const slot = this.#free.pop() ?? this.#resolves.length;
+    const slot = this.#free.pop() ?? this.#another();
     this.#open += 1;
     this.#resolves[slot] = undefined;
+    this.#requests[slot] = request;
     this.#stats[slot] = stats;
     this.#reserved[slot] = reserved;
     this.#flags[slot] = 0;
@@ -82,12 +114,27 @@ export class Waiters implements ProduceSink {
     this.#parsedNs[slot] = 0;
     this.#takenNs[slot] = 0;
     this.#isTaken[slot] = false;
+    this.#isStored[slot] = false;
     this.#deadlines[slot] = startedNs + timeoutMs * 1e6;
     if (!this.#isSweeping) {
       this.#isSweeping = true;
       this.#alarms.everyTick(this.#sweep);
     }
     return slot;
+  }
+
+  /** A slot that never was, or the one that was abandoned first: what the broker still says of that one meets a new number. */
+  #another(): number {
+    const slot = this.#resolves.length;
+    if (slot < limits.WAITERS_MAX) {
+      this.#lives[slot] = 0;
+      return slot;
+    }
+    const [oldest] = this.#abandoned;
+    assert(oldest !== undefined, "Slots are waiting, free or abandoned");
+    this.#abandoned.delete(oldest);
+    this.#lives[oldest] = ((this.#lives[oldest] as number) + 1) & LIFE_MASK;
+    return oldest;
   }
 
   /** The reply of a slot, later. Asked for once per slot. */
@@ -107,6 +154,11 @@ export class Waiters implements ProduceSink {
     this.#deadlines[slot] = Bun.nanoseconds() + timeoutMs * 1e6;
   }
 
+  /** Lets the slot wait for something that ends by itself. */
+  suspend(slot: number): void {
+    this.#deadlines[slot] = 0;
+  }
+
   /** Adds bytes that the slot holds from now on. */
   hold(slot: number, reserved: number): void {
     this.#reserved[slot] = (this.#reserved[slot] as number) + reserved;
@@ -118,10 +170,14 @@ export class Waiters implements ProduceSink {
     if ((flags & WAITER_TIMING) !== 0) this.#parsedNs[slot] = Bun.nanoseconds();
   }
 
-  /** The broker is about to take the request: exactly one completion or `close` follows. */
-  taken(slot: number, traffic: TopicTraffic): void {
+  /**
+   * The broker is about to take the request: its completion or `close` follows.
+   * @returns the number under which the broker knows it.
+   */
+  taken(slot: number, traffic: TopicTraffic): number {
     this.#isTaken[slot] = true;
     this.#traffic[slot] = traffic;
+    return slot | ((this.#lives[slot] as number) << SLOT_BITS);
   }
 
   /** The broker has copied the request. Its completion may have come already. */
@@ -138,7 +194,7 @@ export class Waiters implements ProduceSink {
 
   /** Ends a slot with a refusal. */
   refuse(slot: number, refusal: Refusal): void {
-    this.close(slot, this.#errors.reply(refusal));
+    this.close(slot, this.#errors.reply(refusal, this.#requests[slot]));
   }
 
   produced(
@@ -150,32 +206,79 @@ export class Waiters implements ProduceSink {
     synced: number,
     duplicate: number,
   ): void {
-    assert(this.#isTaken[waiter] === true, `Slot ${waiter} is completed once`);
-    const traffic = this.#traffic[waiter];
-    if (traffic !== undefined && duplicate !== 1) {
+    const slot = waiter & SLOT_MASK;
+    if (!this.#isOwed(slot, waiter)) return;
+    const traffic = this.#traffic[slot];
+    if (traffic !== undefined && duplicate !== 1 && this.#isStored[slot] !== true) {
       traffic.recordsIn += count;
-      traffic.bytesIn += this.#reserved[waiter] as number;
+      traffic.bytesIn += this.#reserved[slot] as number;
     }
-    if (this.#resolves[waiter] !== undefined) {
-      const flags = this.#flags[waiter] as number;
-      const isBatch = (flags & WAITER_BATCH) !== 0;
-      const timing = (flags & WAITER_TIMING) === 0 ? "" : this.#timing(waiter);
+    if (synced === SYNCED_LATER) {
+      this.#isStored[slot] = true;
+      this.#firstOffsets[slot] = firstOffset;
+      this.#counts[slot] = count;
+      this.#partitions[slot] = partition;
+      this.#raftIndexes[slot] = raftIndex;
+      this.#duplicates[slot] = duplicate;
+      if (this.#resolves[slot] === undefined) this.#abandon(slot);
+      return;
+    }
+    if (this.#resolves[slot] !== undefined) {
+      const isBatch = ((this.#flags[slot] as number) & WAITER_BATCH) !== 0;
+      const timing = this.#timing(slot);
       this.#answer(
-        waiter,
+        slot,
         produceReply(isBatch, firstOffset, count, partition, raftIndex, synced, duplicate, timing),
       );
     }
-    this.#release(waiter);
+    this.#release(slot);
   }
 
   refused(waiter: number, refusal: Refusal): void {
-    assert(this.#isTaken[waiter] === true, `Slot ${waiter} is completed once`);
-    if (this.#resolves[waiter] !== undefined) this.#answer(waiter, this.#errors.reply(refusal));
-    this.#release(waiter);
+    const slot = waiter & SLOT_MASK;
+    if (!this.#isOwed(slot, waiter)) return;
+    // What is known to be stored is not refused any more, whatever became of the other nodes.
+    if (this.#isStored[slot] === true) this.#answerStored(slot);
+    else if (this.#resolves[slot] !== undefined)
+      this.#answer(slot, this.#errors.reply(refusal, this.#requests[slot]));
+    this.#release(slot);
   }
 
-  /** Where the time of a request went, in microseconds, as the last fields of its reply. */
+  /** Answers everyone whose request the broker has with what is known now: the node stops. */
+  endAll(): void {
+    for (let slot = 0; slot < this.#isTaken.length; slot++) {
+      if (this.#isTaken[slot] !== true || this.#resolves[slot] === undefined) continue;
+      this.#deadlines[slot] = 0;
+      this.#expire(slot);
+    }
+  }
+
+  /** Whether the slot still lives the life that the broker speaks of. */
+  #isOwed(slot: number, waiter: number): boolean {
+    if (waiter >>> SLOT_BITS !== this.#lives[slot]) return false;
+    assert(this.#isTaken[slot] === true, `Slot ${slot} is completed once`);
+    return true;
+  }
+
+  /** Answers with what is known: it is committed, and not synced as widely as was asked. */
+  #answerStored(slot: number): void {
+    if (this.#resolves[slot] === undefined) return;
+    const reply = produceReply(
+      ((this.#flags[slot] as number) & WAITER_BATCH) !== 0,
+      this.#firstOffsets[slot] as number,
+      this.#counts[slot] as number,
+      this.#partitions[slot] as number,
+      this.#raftIndexes[slot] as number,
+      0,
+      this.#duplicates[slot] as number,
+      this.#timing(slot),
+    );
+    this.#answer(slot, reply);
+  }
+
+  /** Where the time of a request went, in microseconds, as the last fields of its reply; nothing when it was not asked. */
   #timing(slot: number): string {
+    if (((this.#flags[slot] as number) & WAITER_TIMING) === 0) return "";
     const now = Bun.nanoseconds();
     const started = this.#startedNs[slot] as number;
     const parsed = this.#parsedNs[slot] as number;
@@ -195,17 +298,31 @@ export class Waiters implements ProduceSink {
     const resolve = this.#resolves[slot];
     if (resolve === undefined) return;
     this.#resolves[slot] = undefined;
+    this.#requests[slot] = undefined;
     this.#stats[slot]?.count(reply.status, this.#startedNs[slot] as number);
     resolve(reply);
   }
 
   #release(slot: number): void {
-    this.#admission.release(this.#reserved[slot] as number);
     this.#isTaken[slot] = false;
+    if (!this.#abandoned.delete(slot)) this.#letGo(slot);
+    this.#free.push(slot);
+  }
+
+  /** Nobody waits here any more, and what is to come changes nothing that was said. */
+  #abandon(slot: number): void {
+    if (this.#abandoned.has(slot)) return;
+    this.#letGo(slot);
+    this.#abandoned.add(slot);
+  }
+
+  #letGo(slot: number): void {
+    this.#admission.release(this.#reserved[slot] as number);
+    this.#reserved[slot] = 0;
     this.#deadlines[slot] = 0;
     this.#stats[slot] = undefined;
     this.#traffic[slot] = undefined;
-    this.#free.push(slot);
+    this.#requests[slot] = undefined;
     this.#open -= 1;
   }
 
@@ -223,11 +340,14 @@ export class Waiters implements ProduceSink {
   };
 
   #expire(slot: number): void {
+    if (this.#isStored[slot] === true) {
+      this.#answerStored(slot);
+      this.#abandon(slot);
+      return;
+    }
     // Before the broker has it, nothing is written, and the reader of the body still owns the slot.
     const refusal = this.#isTaken[slot]
-      ? refuse("timeout", "Write was not confirmed in time: it may still be stored", {
-          outcome: "unknown",
-        })
+      ? notConfirmed()
       : refuse("timeout", `Request body did not arrive within ${limits.BODY_DEADLINE_MS} ms`, {
           outcome: "not_written",
         });

@@ -79,3 +79,48 @@ export interface MetricsSources {
   log(): LogNumbers;
   raft(): RaftNumbers;
 }
+
+/** Another node, as this one knows it. */
+export interface PeerNumbers {
+  readonly nodeId: string;
+  readonly isVoter: boolean;
+  readonly isConnected: boolean;
+  /** How the leader fills it; `unknown` on every node that does not lead. */
+  readonly state: "probe" | "replicate" | "snapshot" | "unknown";
+  /** Known to the leader alone, as are the two lags. */
+  readonly matchIndex: number;
+  readonly lagEntries: number;
+  readonly lagBytes: number;
+  /** Milliseconds since anything came from it; negative or infinite: nothing ever did. */
+  readonly lastContactMs: number;
+  readonly bytesSent: number;
+  readonly bytesReceived: number;
+}
+
+/** The cluster, as one node sees it. */
+export interface ClusterNumbers {
+  readonly role: "leader" | "follower" | "candidate" | "learner";
+  readonly term: number;
+  readonly epoch: number;
+  readonly isJoint: boolean;
+  /** Whether this node has heard of a majority, or of a leader that has one, within the last election timeout. */
+  readonly hasFreshQuorum: boolean;
+  readonly nodeId: string;
+  /** Empty: none is known. */
+  readonly leaderId: string;
+  readonly leaderUrl: string;
+  readonly isReady: boolean;
+  readonly commitIndex: number;
+  readonly appliedIndex: number;
+  readonly lastIndex: number;
+  /** Entries that were damaged here and fetched from another node, since the start. */
+  readonly damagedEntriesRepaired: number;
+  /** Elections this node has stood in, since the start. */
+  readonly elections: number;
+  readonly peers: readonly PeerNumbers[];
+}
+
+/** What the metrics of the cluster read, once per scrape. */
+export interface ClusterSource {
+  cluster(): ClusterNumbers;
+}

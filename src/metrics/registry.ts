@@ -5,7 +5,7 @@ import type { MetricsSources, TopicNumbers } from "./ports.ts";
 import { processMetrics } from "./process.ts";
 import { counter, counters, gauge, gauges, histograms, type Sample } from "./series.ts";
 
-/** Makes the text of `/metrics`. */
+/** Makes the text of a scrape. */
 export interface Metrics {
   /** Reads all sources and prints them in Prometheus text format. */
   text(): Promise<string>;

@@ -16,6 +16,10 @@ const VOLATILE = new Set([
   "docs",
   "topic_id",
   "sealed_bytes_after",
+  "applied_index",
+  "hash",
+  "advertise_addr",
+  "http_addr",
 ]);
 
 interface Sample {

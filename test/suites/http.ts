@@ -4,6 +4,7 @@ import { afterAll, beforeAll, describe } from "bun:test";
 import { adminTests } from "./http/admin.ts";
 import { authTests } from "./http/auth.ts";
 import { CONTRACT_SETTINGS, ContractClient, type ContractServer } from "./http/client.ts";
+import { clusterTests } from "./http/cluster.ts";
 import { consumeTests } from "./http/consume.ts";
 import { produceTests } from "./http/produce.ts";
 import { produceBatchTests } from "./http/produce-batch.ts";
@@ -34,6 +35,7 @@ export function contractSuite(name: string, start: StartServer): void {
     consumeTests(client);
     tailTests(client);
     adminTests(client);
+    clusterTests(client);
     authTests(client);
     protocolTests(client);
   });

@@ -3,8 +3,12 @@
 
 import type {
   BrokerPort,
+  ChangeView,
   GroupView,
+  MembershipView,
+  NewNode,
   NodeStatus,
+  NodeView,
   PartitionView,
   ReadRequest,
   RecordBatch,
@@ -57,6 +61,31 @@ export class FakeBroker implements BrokerPort {
   /** Reads come by a promise, when set. */
   isSlow = false;
   isReady = true;
+  /** Writes go elsewhere, when not set. */
+  isLeader = true;
+  /** Where they go; empty: nobody knows. */
+  leaderUrl = "";
+  /** Takes everything but records and never answers, when set. */
+  isStuck = false;
+  /** Confirms produces in two steps, when set; the second waits for `syncEverywhere`. */
+  isBehind = false;
+  /** What the second step says: 1 or 0. */
+  readonly #unsynced: ((synced: number) => void)[] = [];
+  /** Milliseconds that a read barrier was last given. */
+  barrierMs = 0;
+  /** A change of the cluster is under way, when set. */
+  isChanging = false;
+  #epoch = 1;
+  nodes: NodeView[] = [
+    {
+      nodeId: "node1",
+      address: "",
+      httpUrl: "",
+      priority: 100,
+      isVoter: true,
+      isLearner: false,
+    },
+  ];
   /** The outcome of a read barrier. */
   barrier: Result<undefined, Refusal> = succeed(undefined);
 
@@ -72,6 +101,29 @@ export class FakeBroker implements BrokerPort {
       segmentBytes: 0,
       readOnly: false,
     };
+  }
+
+  writeGate(): Refusal | undefined {
+    if (!this.isReady) return refuse("not_ready");
+    if (this.isLeader) return undefined;
+    if (this.leaderUrl === "") return refuse("not_leader");
+    return refuse("redirect_to_leader", undefined, { leader_url: this.leaderUrl });
+  }
+
+  /** Lets the second step of every produce come. */
+  syncEverywhere(synced = 1): void {
+    for (const finish of this.#unsynced.splice(0)) finish(synced);
+  }
+
+  /** Comes at once, and never when the broker is stuck. */
+  #turn(): Promise<void> | undefined {
+    return this.isStuck ? new Promise(() => undefined) : undefined;
+  }
+
+  /** The outcome of what is not a produce. */
+  async #settle<T>(decide: () => Result<T, Refusal>): Promise<Result<T, Refusal>> {
+    await this.#turn();
+    return decide();
   }
 
   topic(name: string): TopicView | undefined {
@@ -112,7 +164,8 @@ export class FakeBroker implements BrokerPort {
   }
 
   produce(waiter: number, request: ProduceRequest): Refusal | undefined {
-    if (this.refuseWith !== undefined) return this.refuseWith;
+    const refusal = this.refuseWith ?? this.writeGate();
+    if (refusal !== undefined) return refusal;
     const topic = this.#byId(request.topicId);
     const { key, idempotencyKey, ranges, body } = request;
     const partition =
@@ -155,9 +208,10 @@ export class FakeBroker implements BrokerPort {
     if (!this.isSilent) {
       const synced = ack === "leader" ? 0 : 1;
       const duplicate = idempotency === undefined ? -1 : 0;
-      setImmediate(() =>
-        this.#sink.produced(waiter, offset, count, partition, raftIndex, synced, duplicate),
-      );
+      const finish = (how: number): void =>
+        this.#sink.produced(waiter, offset, count, partition, raftIndex, how, duplicate);
+      if (this.isBehind) this.#unsynced.push(finish);
+      setImmediate(() => finish(this.isBehind ? 2 : synced));
     }
     return undefined;
   }
@@ -169,6 +223,7 @@ export class FakeBroker implements BrokerPort {
     readonly ttlMs: number;
     readonly maxBytes: number;
   }): Promise<Result<{ readonly topicId: number; readonly created: boolean }, Refusal>> {
+    await this.#turn();
     const { name, partitions, mode } = request;
     const existing = this.#topics.get(name);
     if (existing !== undefined) {
@@ -194,6 +249,7 @@ export class FakeBroker implements BrokerPort {
   }
 
   async deleteTopic(name: string): Promise<Result<{ readonly deletedRecords: number }, Refusal>> {
+    await this.#turn();
     const topic = this.#topics.get(name);
     if (topic === undefined) return fail(refuse("topic_not_found"));
     this.#topics.delete(name);
@@ -211,6 +267,7 @@ export class FakeBroker implements BrokerPort {
     readonly partition: number;
     readonly offset: number;
   }): Promise<Result<undefined, Refusal>> {
+    await this.#turn();
     const topic = this.#topics.get(request.topic);
     if (topic === undefined) return fail(refuse("topic_not_found"));
     const nextOffset = topic.ranges[request.partition]?.records.length ?? 0;
@@ -225,6 +282,7 @@ export class FakeBroker implements BrokerPort {
     readonly partition: number;
     readonly beforeOffset: number;
   }): Promise<Result<{ readonly deletedCount: number; readonly freedBytes: number }, Refusal>> {
+    await this.#turn();
     const range = this.#topics.get(request.topic)?.ranges[request.partition];
     if (range === undefined) return fail(refuse("topic_not_found"));
     const floor = Math.min(request.beforeOffset, range.records.length);
@@ -240,6 +298,7 @@ export class FakeBroker implements BrokerPort {
     readonly ttlMs: number | undefined;
     readonly maxBytes: number | undefined;
   }) {
+    await this.#turn();
     for (const topic of this.#topics.values()) {
       if (request.topic !== "*" && request.topic !== topic.name) continue;
       topic.retention = {
@@ -255,6 +314,7 @@ export class FakeBroker implements BrokerPort {
   }
 
   async collect() {
+    await this.#turn();
     return succeed({ sealedBytesAfter: 0 });
   }
 
@@ -290,8 +350,66 @@ export class FakeBroker implements BrokerPort {
     return () => this.#wakes.delete(wish);
   }
 
-  async readBarrier(): Promise<Result<undefined, Refusal>> {
+  async readBarrier(timeoutMs: number): Promise<Result<undefined, Refusal>> {
+    this.barrierMs = timeoutMs;
     return this.barrier;
+  }
+
+  stateHash(): { readonly appliedIndex: number; readonly hash: string } {
+    const state = [...this.#topics.values()].map(({ name, ranges }) => [name, ranges.length]);
+    const hash = Bun.hash(JSON.stringify(state)).toString(16).padStart(16, "0");
+    return { appliedIndex: this.#raftIndex, hash };
+  }
+
+  membership(): MembershipView {
+    return { epoch: this.#epoch, isJoint: this.isChanging, nodes: this.nodes };
+  }
+
+  /** Replaces the list of nodes by what `change` makes of it. */
+  #change(change: () => NodeView[] | Refusal): Promise<Result<ChangeView, Refusal>> {
+    return this.#settle(() => {
+      if (this.isChanging) return fail(refuse("change_in_progress"));
+      const changed = change();
+      if (!Array.isArray(changed)) return fail(changed);
+      this.nodes = changed;
+      this.#epoch += 1;
+      this.#raftIndex += 1;
+      return succeed({ index: this.#raftIndex });
+    });
+  }
+
+  #without(nodeId: string): NodeView[] | Refusal {
+    const rest = this.nodes.filter((node) => node.nodeId !== nodeId);
+    if (rest.length < this.nodes.length) return rest;
+    return refuse("not_found", `There is no node ${nodeId}`);
+  }
+
+  addNode(request: NewNode): Promise<Result<ChangeView, Refusal>> {
+    return this.#change(() => [...this.nodes, { ...request, isVoter: false, isLearner: true }]);
+  }
+
+  promoteNode(nodeId: string): Promise<Result<ChangeView, Refusal>> {
+    return this.#change(() => {
+      const rest = this.#without(nodeId);
+      return Array.isArray(rest)
+        ? this.nodes.map((node) =>
+            node.nodeId === nodeId ? { ...node, isVoter: true, isLearner: false } : node,
+          )
+        : rest;
+    });
+  }
+
+  removeNode(nodeId: string): Promise<Result<ChangeView, Refusal>> {
+    return this.#change(() => this.#without(nodeId));
+  }
+
+  transferLeadership(nodeId: string): Promise<Result<undefined, Refusal>> {
+    return this.#settle(() => {
+      const rest = this.#without(nodeId);
+      if (!Array.isArray(rest)) return fail(rest);
+      this.isLeader = this.nodes[0]?.nodeId === nodeId;
+      return succeed(undefined);
+    });
   }
 
   /** Wakes those whose record is there, or whose topic is gone, in a later turn. */

@@ -4,7 +4,12 @@ import { limits, loadConfig } from "../../src/config/mod.ts";
 import { HttpServer } from "../../src/http/mod.ts";
 import { doublingBounds, Histogram } from "../../src/lib/histogram.ts";
 import { type Logger, silentLogger } from "../../src/lib/logger.ts";
-import { createMetrics, type MetricsSources } from "../../src/metrics/mod.ts";
+import {
+  type ClusterNumbers,
+  createHaMetrics,
+  createMetrics,
+  type MetricsSources,
+} from "../../src/metrics/mod.ts";
 import { FakeBroker } from "./fake-broker.ts";
 
 /** A server without a log, and the levers of its broker. */
@@ -45,6 +50,25 @@ export function fakeSources(http: MetricsSources["http"]): MetricsSources {
   };
 }
 
+/** Numbers of a node that is alone. */
+export const FAKE_CLUSTER: ClusterNumbers = {
+  role: "leader",
+  term: 1,
+  epoch: 1,
+  isJoint: false,
+  hasFreshQuorum: true,
+  nodeId: "node1",
+  leaderId: "node1",
+  leaderUrl: "http://127.0.0.1:1109",
+  isReady: true,
+  commitIndex: 0,
+  appliedIndex: 0,
+  lastIndex: 0,
+  damagedEntriesRepaired: 0,
+  elections: 1,
+  peers: [],
+};
+
 /** Starts one with these settings of the environment. */
 export async function startFake(
   settings: Readonly<Record<string, string>> = {},
@@ -59,7 +83,12 @@ export async function startFake(
     topicsMax: limits.METRIC_TOPICS_MAX,
     groupsMax: limits.METRIC_GROUPS_MAX,
   });
-  const { url } = await http.start({ broker, metricsText: () => metrics.text() });
+  const haMetrics = createHaMetrics({ cluster: () => FAKE_CLUSTER });
+  const { url } = await http.start({
+    broker,
+    metricsText: () => metrics.text(),
+    haMetricsText: () => haMetrics.text(),
+  });
   const stop = () => http.stop();
   return { url, broker, http, stop, [Symbol.asyncDispose]: stop };
 }

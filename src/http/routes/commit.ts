@@ -30,7 +30,7 @@ export const commitRoutes = (rooms: HttpRooms): readonly Route[] => [
       if (body.partition >= topic.value.partitions)
         return fail(noPartition(topic.value, body.partition));
       // Whether the offset is past the end is for the leader to say: this node may lag.
-      const committed = await rooms.broker.commit(body);
+      const committed = await rooms.deadlines.bound(rooms.broker.commit(body));
       return committed.ok ? succeed(textReply('{"ok":true}')) : committed;
     }),
   ),

@@ -23,7 +23,7 @@ const DOC: RouteDoc = {
   id: "consume",
   summary: "Read records",
   description:
-    "Reads from the committed prefix of this node. `next_offset` is the `offset` to ask next.",
+    "Reads from the committed prefix of the node that is asked, whoever leads. `next_offset` is the `offset` to ask next.",
   tag: "records",
   access: "read",
   params: ConsumePath,
@@ -60,17 +60,16 @@ function consume(rooms: HttpRooms, call: Call): Outcome | Promise<Outcome> {
   if (!path.ok) return path;
   const query = checkQuery(ConsumeQuery, call.request.url);
   if (!query.ok) return query;
-  const topic = findPartition(rooms, call.grant, path.value.topic, path.value.partition);
-  if (!topic.ok) return topic;
-  if (query.value.consistency !== "linearizable") {
-    return start(rooms, call.request, topic.value, path.value, query.value);
-  }
-  return rooms.broker.readBarrier().then((confirmed) => {
-    if (!confirmed.ok) return confirmed;
-    // The topic may have gone meanwhile.
-    const again = findPartition(rooms, call.grant, path.value.topic, path.value.partition);
-    return again.ok ? start(rooms, call.request, again.value, path.value, query.value) : again;
-  });
+  const read = (): Outcome | Promise<Outcome> => {
+    const topic = findPartition(rooms, call.grant, path.value.topic, path.value.partition);
+    return topic.ok ? start(rooms, call.request, topic.value, path.value, query.value) : topic;
+  };
+  if (query.value.consistency !== "linearizable") return read();
+  // Before anything is looked up: a topic that exists elsewhere may not be here yet.
+  const timeoutMs = query.value.timeout_ms ?? rooms.config.writeTimeoutMs;
+  return rooms.broker
+    .readBarrier(timeoutMs)
+    .then((confirmed) => (confirmed.ok ? read() : confirmed));
 }
 
 function start(

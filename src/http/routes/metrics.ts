@@ -1,22 +1,40 @@
-// The route that Prometheus scrapes.
+// The routes that Prometheus scrapes.
 
 import { succeed } from "../../lib/result.ts";
 import type { HttpRooms } from "../rooms.ts";
 import { guarded, type Route, type RouteDoc } from "../route.ts";
 
-/** The metrics route. */
+const HEADERS = { "content-type": "text/plain; version=0.0.4; charset=utf-8" };
+
+/** The metrics routes. What they show is asked for at each scrape: a node that starts has nothing to show yet. */
 export const metricsRoutes = (rooms: HttpRooms): readonly Route[] => {
-  const doc: RouteDoc = {
-    method: "GET",
-    path: "/metrics",
-    id: "metrics",
-    summary: "Show metrics in Prometheus text format",
-    tag: "node",
-    access: rooms.config.isMetricsOpen ? "open" : "read",
-    reply: "text/plain",
-  };
-  const headers = { "content-type": "text/plain; version=0.0.4; charset=utf-8" };
+  const serve = (
+    doc: Pick<RouteDoc, "path" | "id" | "summary">,
+    text: () => Promise<string>,
+  ): Route =>
+    guarded(
+      rooms,
+      {
+        ...doc,
+        method: "GET",
+        tag: "node",
+        access: rooms.config.isMetricsOpen ? "open" : "read",
+        reply: "text/plain",
+      },
+      async () => succeed(new Response(await text(), { headers: HEADERS })),
+    );
   return [
-    guarded(rooms, doc, async () => succeed(new Response(await rooms.metricsText(), { headers }))),
+    serve(
+      { path: "/metrics", id: "metrics", summary: "Show metrics in Prometheus text format" },
+      () => rooms.metricsText(),
+    ),
+    serve(
+      {
+        path: "/metrics_ha",
+        id: "haMetrics",
+        summary: "Show metrics of the cluster in Prometheus text format",
+      },
+      () => rooms.haMetricsText(),
+    ),
   ];
 };

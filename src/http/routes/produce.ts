@@ -11,11 +11,13 @@ import { splitLines } from "../ndjson.ts";
 import { ProduceQuery, readProduceQuery } from "../produce-query.ts";
 import type { HttpRooms } from "../rooms.ts";
 import {
+  confirmedRefusal,
   failed,
   type Params,
   type Route,
   type RouteDoc,
   refusalOf,
+  revealsState,
   topicRefusal,
 } from "../route.ts";
 import { ProduceBatchReply, ProduceReply } from "../schemas/replies.ts";
@@ -95,28 +97,31 @@ class Producer {
   }
 
   serve(request: Request, params: Params): Response | Promise<Response> {
-    const { admission, authority, waiters } = this.#rooms;
+    const { admission, authority, broker, waiters } = this.#rooms;
     const startedNs = Bun.nanoseconds();
     const headers = request.headers;
     const { topic = "" } = params;
     const grant = authority.grant(headers.get("authorization"));
-    const refusal = refusalOf(grant, "write") ?? topicRefusal(grant, topic);
-    if (refusal !== undefined) return this.#refuse(refusal, startedNs);
+    const refusal = refusalOf(grant, "write") ?? topicRefusal(grant, topic) ?? broker.writeGate();
+    if (refusal !== undefined) return this.#refuse(refusal, request, startedNs);
 
     const declared = declaredLength(headers.get("content-length"));
     if (declared > this.#bodyBytesMax) {
       const what = this.#isBatch ? "Request body" : "Record";
-      return this.#refuse(tooLarge(what, declared, this.#bodyBytesMax), startedNs);
+      return this.#refuse(tooLarge(what, declared, this.#bodyBytesMax), request, startedNs);
     }
     if (!waiters.hasRoom) {
       return this.#refuse(
         refuse("overloaded", `More than ${limits.WAITERS_MAX} writes wait`),
+        request,
         startedNs,
       );
     }
     const reserved = Math.max(declared, 0);
-    if (!admission.reserve(reserved)) return this.#refuse(admission.overloaded(), startedNs);
-    const slot = waiters.open(this.#stats, startedNs, reserved, limits.BODY_DEADLINE_MS);
+    if (!admission.reserve(reserved)) {
+      return this.#refuse(admission.overloaded(), request, startedNs);
+    }
+    const slot = waiters.open(request, this.#stats, startedNs, reserved, limits.BODY_DEADLINE_MS);
     const reply = waiters.reply(slot);
     const gone = (error: unknown): void => this.#gone(slot, error);
     if (declared < 0) this.#readUndeclared(slot, request, topic);
@@ -124,8 +129,8 @@ class Producer {
     return reply;
   }
 
-  #refuse(refusal: Refusal, startedNs: number): Response {
-    const reply = this.#rooms.errors.reply(refusal);
+  #refuse(refusal: Refusal, request: Request, startedNs: number): Response {
+    const reply = this.#rooms.errors.reply(refusal, request);
     this.#stats.count(reply.status, startedNs);
     return reply;
   }
@@ -158,10 +163,20 @@ class Producer {
       const refusal = this.#produce(slot, request, topicName, body);
       if (refusal === "later") return;
       if (refusal === undefined) waiters.copied(slot);
+      else if (revealsState(refusal)) this.#refuseConfirmed(slot, refusal);
       else waiters.refuse(slot, refusal);
     } catch (error) {
       waiters.refuse(slot, failed(this.#rooms, this.#stats.route, error));
     }
+  }
+
+  #refuseConfirmed(slot: number, refusal: Refusal): void {
+    const { waiters } = this.#rooms;
+    waiters.suspend(slot);
+    confirmedRefusal(this.#rooms, refusal).then(
+      (confirmed) => waiters.refuse(slot, confirmed),
+      (error: unknown) => waiters.refuse(slot, failed(this.#rooms, this.#stats.route, error)),
+    );
   }
 
   #produce(
@@ -173,14 +188,18 @@ class Producer {
     const { broker, config, waiters } = this.#rooms;
     // It took longer than it may: it has been answered, and nothing of it is to be stored.
     if (!waiters.isWaiting(slot)) return refuse("timeout");
+    // Leadership may have moved while the body came: what is looked up on a node that lags may be there already.
+    const gate = broker.writeGate();
+    if (gate !== undefined) return gate;
     const query = this.#query;
     const checked = readProduceQuery(request.url, query);
     if (!checked.ok) return checked.error;
+    const timeoutMs = query.timeoutMs < 0 ? config.writeTimeoutMs : query.timeoutMs;
     const topic = broker.topic(topicName);
     if (topic === undefined) {
       const refusal = noTopic(topicName);
       if (!config.createsTopics || refusal.code !== "topic_not_found") return refusal;
-      this.#createTopic(slot, request, topicName, body);
+      this.#createTopic(slot, request, topicName, body, timeoutMs);
       return "later";
     }
     if (query.partition >= topic.partitions) return noPartition(topic, query.partition);
@@ -203,13 +222,19 @@ class Producer {
       produce.count = lines.value.count;
     }
     waiters.mark(slot, (this.#isBatch ? WAITER_BATCH : 0) | (query.hasTiming ? WAITER_TIMING : 0));
-    waiters.extend(slot, query.timeoutMs < 0 ? config.writeTimeoutMs : query.timeoutMs);
-    waiters.taken(slot, this.#rooms.stats.traffic(topic.id));
-    return broker.produce(slot, produce);
+    waiters.extend(slot, timeoutMs);
+    const waiter = waiters.taken(slot, this.#rooms.stats.traffic(topic.id));
+    return broker.produce(waiter, produce);
   }
 
-  #createTopic(slot: number, request: Request, name: string, body: Uint8Array): void {
-    const { broker, waiters } = this.#rooms;
+  #createTopic(
+    slot: number,
+    request: Request,
+    name: string,
+    body: Uint8Array,
+    timeoutMs: number,
+  ): void {
+    const { broker, deadlines, waiters } = this.#rooms;
     const shape = {
       name,
       partitions: limits.TOPIC_PARTITIONS_DEFAULT,
@@ -217,15 +242,24 @@ class Producer {
       ttlMs: 0,
       maxBytes: 0,
     } as const;
-    broker.createTopic(shape).then(
+    waiters.suspend(slot);
+    deadlines.bound(broker.createTopic(shape), timeoutMs).then(
       (created) => {
         if (broker.topic(name) !== undefined) this.#take(slot, request, name, body);
-        else waiters.refuse(slot, created.ok ? noTopic(name) : created.error);
+        else if (created.ok) waiters.refuse(slot, noTopic(name));
+        else if (created.error.code === "timeout") waiters.refuse(slot, topicTooSlow(name));
+        else waiters.refuse(slot, created.error);
       },
       (error: unknown) => waiters.refuse(slot, failed(this.#rooms, this.#stats.route, error)),
     );
   }
 }
+
+/** The record is not there: only whether its topic is, is not known. */
+const topicTooSlow = (name: string): Refusal =>
+  refuse("timeout", `Topic ${name} was not made in time, and the record was not stored`, {
+    outcome: "not_written",
+  });
 
 /** The `ce-*` headers of a CloudEvent in binary mode; undefined when it is none. */
 function cloudEventHeaders(headers: Headers): Uint8Array | undefined {

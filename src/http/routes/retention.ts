@@ -5,7 +5,7 @@ import { refuse } from "../../model/errors.ts";
 import { findTopic, noPartition } from "../lookup.ts";
 import { jsonReply } from "../replies.ts";
 import type { HttpRooms } from "../rooms.ts";
-import { guarded, type Route, type RouteDoc, withJson } from "../route.ts";
+import { guarded, notWholeNode, type Route, type RouteDoc, withJson } from "../route.ts";
 import { DeleteBeforeReply, RetentionReply } from "../schemas/replies.ts";
 import { DeleteBeforeBody, RetentionBody } from "../schemas/requests.ts";
 
@@ -43,11 +43,13 @@ export const retentionRoutes = (rooms: HttpRooms): readonly Route[] => [
       if (!topic.ok) return topic;
       if (body.partition >= topic.value.partitions)
         return fail(noPartition(topic.value, body.partition));
-      const removed = await rooms.broker.deleteBefore({
-        topic: body.topic,
-        partition: body.partition,
-        beforeOffset: body.before_offset,
-      });
+      const removed = await rooms.deadlines.bound(
+        rooms.broker.deleteBefore({
+          topic: body.topic,
+          partition: body.partition,
+          beforeOffset: body.before_offset,
+        }),
+      );
       if (!removed.ok) return removed;
       const { deletedCount, freedBytes } = removed.value;
       return succeed(jsonReply({ ok: true, deleted_count: deletedCount, freed_bytes: freedBytes }));
@@ -59,8 +61,7 @@ export const retentionRoutes = (rooms: HttpRooms): readonly Route[] => [
         return fail(refuse("missing_fields", "Required fields are missing: ttl_ms or max_bytes"));
       }
       if (body.topic === "*") {
-        if (call.grant?.isUnscoped !== true)
-          return fail(refuse("forbidden", "Token does not cover all topics"));
+        if (call.grant?.isUnscoped !== true) return fail(notWholeNode());
       } else {
         const topic = findTopic(rooms, call.grant, body.topic);
         if (!topic.ok) return topic;
@@ -68,12 +69,14 @@ export const retentionRoutes = (rooms: HttpRooms): readonly Route[] => [
           return fail(noPartition(topic.value, body.partition));
         }
       }
-      const set = await rooms.broker.setRetention({
-        topic: body.topic,
-        partition: body.partition,
-        ttlMs: body.ttl_ms,
-        maxBytes: body.max_bytes,
-      });
+      const set = await rooms.deadlines.bound(
+        rooms.broker.setRetention({
+          topic: body.topic,
+          partition: body.partition,
+          ttlMs: body.ttl_ms,
+          maxBytes: body.max_bytes,
+        }),
+      );
       if (!set.ok) return set;
       const { ttlApplied, sizeApplied, sealedBytesAfter } = set.value;
       return succeed(

@@ -2,8 +2,7 @@
 
 import { limits } from "../../config/mod.ts";
 import { fail, succeed } from "../../lib/result.ts";
-import { refuse } from "../../model/errors.ts";
-import { findTopic } from "../lookup.ts";
+import { findTopic, readGate } from "../lookup.ts";
 import type { BrokerPort, TopicView } from "../ports.ts";
 import { jsonReply } from "../replies.ts";
 import type { HttpRooms } from "../rooms.ts";
@@ -74,13 +73,15 @@ export const topicRoutes = (rooms: HttpRooms): readonly Route[] => [
       if (body.mode === "rocket") {
         return fail(invalidParameter("mode", "rocket", "is not available in this version"));
       }
-      const created = await rooms.broker.createTopic({
-        name: body.name,
-        partitions: body.partitions ?? limits.TOPIC_PARTITIONS_DEFAULT,
-        mode: "sealed",
-        ttlMs: body.retention?.ttl_ms ?? 0,
-        maxBytes: body.retention?.max_bytes ?? 0,
-      });
+      const created = await rooms.deadlines.bound(
+        rooms.broker.createTopic({
+          name: body.name,
+          partitions: body.partitions ?? limits.TOPIC_PARTITIONS_DEFAULT,
+          mode: "sealed",
+          ttlMs: body.retention?.ttl_ms ?? 0,
+          maxBytes: body.retention?.max_bytes ?? 0,
+        }),
+      );
       if (!created.ok) return created;
       const partitions = body.partitions ?? limits.TOPIC_PARTITIONS_DEFAULT;
       return succeed(jsonReply({ ok: true, topic: body.name, partitions }));
@@ -89,8 +90,8 @@ export const topicRoutes = (rooms: HttpRooms): readonly Route[] => [
   guarded(rooms, LIST, (call) => {
     const query = checkQuery(TopicListQuery, call.request.url);
     if (!query.ok) return query;
-    const status = rooms.broker.status();
-    if (!status.ready) return fail(refuse("not_ready", `Node is not ready: ${status.reason}`));
+    const refusal = readGate(rooms);
+    if (refusal !== undefined) return fail(refusal);
     const { after, limit = limits.TOPIC_LIST_MAX } = query.value;
     const topics = [...rooms.broker.topics()]
       .filter(
@@ -101,6 +102,8 @@ export const topicRoutes = (rooms: HttpRooms): readonly Route[] => [
     return succeed(jsonReply({ ok: true, topics: shown, truncated: topics.length > limit }));
   }),
   guarded(rooms, GET, (call) => {
+    const refusal = readGate(rooms);
+    if (refusal !== undefined) return fail(refusal);
     const { topic: name = "" } = call.params;
     const topic = findTopic(rooms, call.grant, name);
     if (!topic.ok) return topic;
@@ -110,7 +113,7 @@ export const topicRoutes = (rooms: HttpRooms): readonly Route[] => [
     const { topic: name = "" } = call.params;
     const topic = findTopic(rooms, call.grant, name);
     if (!topic.ok) return topic;
-    const deleted = await rooms.broker.deleteTopic(name);
+    const deleted = await rooms.deadlines.bound(rooms.broker.deleteTopic(name));
     if (!deleted.ok) return deleted;
     rooms.stats.forget(topic.value.id);
     return succeed(

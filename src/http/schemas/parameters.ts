@@ -2,6 +2,7 @@
 // Each says what it takes, in words for a refusal and as a schema for the OpenAPI document.
 
 import { isUtf8 } from "node:buffer";
+import { isIPv6 } from "node:net";
 import * as v from "valibot";
 import { limits } from "../../config/mod.ts";
 
@@ -192,3 +193,45 @@ export const integerInBody = (minimum: number, maximum: number, description: str
     v.description(description),
   );
 };
+
+/** Host and port of an address; undefined when it is none. IPv6 stands in brackets, and the port is never left out. */
+export function splitHostPort(
+  text: string,
+): { readonly host: string; readonly port: number } | undefined {
+  const match = /^(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]{1,253}):(\d{1,5})$/.exec(text);
+  const [, host = "", digits = ""] = match ?? [];
+  const port = Number(digits);
+  if (match === null || port < 1 || port > 65_535) return undefined;
+  if (host.startsWith("[") && !isIPv6(host.slice(1, -1))) return undefined;
+  return { host, port };
+}
+
+const HOST_PORT_RULE = "must be host:port, with IPv6 in brackets and a port from 1 to 65535";
+
+/** An address of a node in a JSON body. */
+export const hostPortInBody = (description: string) =>
+  v.pipe(
+    v.string(HOST_PORT_RULE),
+    v.check((text) => splitHostPort(text) !== undefined, HOST_PORT_RULE),
+    v.description(description),
+  );
+
+/** The base of an HTTP address without a slash at its end; undefined when it is none. `host:port` is taken for plain HTTP. */
+export function baseUrl(text: string): string | undefined {
+  if (!text.includes("://")) return splitHostPort(text) && `http://${text}`;
+  const url = URL.parse(text);
+  if (url === null || !/^https?:$/.test(url.protocol) || url.hostname === "") return undefined;
+  // Whatever else an address may carry has no place in front of a path.
+  return url.href === `${url.origin}/` ? url.origin : undefined;
+}
+
+const BASE_URL_RULE = "must be http://host:port or https://host:port, without a path";
+
+/** The base of an HTTP address in a JSON body. */
+export const baseUrlInBody = (description: string) =>
+  v.pipe(
+    v.string(BASE_URL_RULE),
+    v.check((text) => baseUrl(text) !== undefined, BASE_URL_RULE),
+    v.transform((text) => baseUrl(text) ?? text),
+    v.description(description),
+  );

@@ -13,12 +13,31 @@ export const ErrorReply = v.looseObject({
   docs: v.pipe(v.string(), v.description("Where the code is explained.")),
 });
 
+/** Of a write that goes to the leader. */
+export const RedirectReply = v.looseObject({
+  ok: v.literal(false),
+  error: v.literal("redirect_to_leader"),
+  message: v.string(),
+  docs: v.string(),
+  leader_url: v.pipe(v.string(), v.description("Base of the leader's HTTP address.")),
+  retry_after: v.pipe(count, v.description("Seconds.")),
+  redirect: v.strictObject({
+    status: v.picklist([307, 308]),
+    location: v.pipe(v.string(), v.description("The same path and query on the leader.")),
+  }),
+});
+
 const fate = {
   batch_id: v.optional(count),
   sealed: v.boolean(),
   durable: v.optional(v.boolean()),
   mode: v.optional(v.picklist(["sealed", "rocket"])),
-  synced: v.nullable(v.boolean()),
+  synced: v.pipe(
+    v.nullable(v.boolean()),
+    v.description(
+      "`true`: committed and synced on as many nodes as was asked. `false`: the leader alone has it, or it is committed and not on all nodes yet. `null`: a duplicate, or in memory only.",
+    ),
+  ),
   duplicate: v.optional(v.boolean()),
   queue_us: v.optional(count),
   recv_parse_us: v.optional(count),
@@ -116,6 +135,47 @@ export const SealedStatusReply = v.strictObject({ ok: yes, last_synced_batch_id:
 
 /** Of a retention pass. */
 export const CollectReply = v.strictObject({ ok: yes, sealed_bytes_after: count });
+
+/** Of the state hash. */
+export const StateHashReply = v.strictObject({
+  ok: yes,
+  applied_index: count,
+  hash: v.pipe(v.string(), v.regex(/^[0-9a-f]{16,}$/)),
+});
+
+/** Of the membership. */
+export const MembershipReply = v.strictObject({
+  ok: yes,
+  membership: v.strictObject({
+    epoch: v.pipe(count, v.description("Grows with every change.")),
+    joint_active: v.pipe(
+      v.boolean(),
+      v.description("A change is half done: the majorities before and after it must both agree."),
+    ),
+    node_count: count,
+    nodes: v.array(
+      v.strictObject({
+        node_id: v.string(),
+        advertise_addr: v.pipe(v.string(), v.description("Where its peers reach it.")),
+        http_addr: v.pipe(v.string(), v.description("Base of its HTTP address.")),
+        priority: v.pipe(count, v.description("The higher, the sooner it leads.")),
+        is_voter: v.boolean(),
+        is_learner: v.boolean(),
+      }),
+    ),
+  }),
+});
+
+const changed = { ok: yes, index: count, node_id: v.string() };
+
+/** Of adding and promoting a node. */
+export const AddedReply = v.strictObject({ ...changed, role: v.picklist(["learner", "voter"]) });
+
+/** Of removing a node. */
+export const RemovedReply = v.strictObject({ ...changed, removed: yes });
+
+/** Of a transfer. */
+export const NodeReply = v.strictObject({ ok: yes, node_id: v.string() });
 
 /** Of compaction. */
 export const CompactReply = v.strictObject({ result: v.literal("compaction_started"), async: yes });

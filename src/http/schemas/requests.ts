@@ -3,8 +3,10 @@
 import * as v from "valibot";
 import { limits } from "../../config/mod.ts";
 import {
+  baseUrlInBody,
   bytes,
   flag,
+  hostPortInBody,
   integer,
   integerInBody,
   isName,
@@ -55,7 +57,7 @@ export const ProduceQuerySchema = v.object({
   expected_offset: integer(0, SAFE_MAX, "Append only if the record would get this offset."),
   ack: word(
     ["leader", "majority", "all"],
-    "Which nodes must have synced the write before the reply.",
+    "Which nodes must have synced the write before the reply. Left out: as the node is configured. `synced` in the reply says what was reached.",
   ),
 });
 
@@ -76,7 +78,12 @@ export const ConsumeQuery = v.object({
   ),
   consistency: word(
     ["local", "linearizable"],
-    "`linearizable` confirms with a majority first. Default `local`.",
+    "`linearizable` confirms with a majority first, on any node. Default `local`.",
+  ),
+  timeout_ms: integer(
+    1,
+    limits.WRITE_TIMEOUT_MS_MAX,
+    "Milliseconds that a `linearizable` read waits for the majority.",
   ),
   strict: flag(
     "`1` refuses an `offset` that retention removed, instead of starting at the first readable one.",
@@ -159,5 +166,22 @@ export const CollectBody = v.object({
   ),
   max_bytes: v.optional(
     integerInBody(0, SAFE_MAX, "Keep this many bytes per partition; 0: no such limit."),
+  ),
+});
+
+/** Body of every change that names one node. */
+export const NodeBody = v.object({ node_id: nameInBody("Id of the node.") });
+
+/** Body of adding a node. */
+export const AddNodeBody = v.object({
+  node_id: nameInBody("Id of the node."),
+  advertise_addr: hostPortInBody("Where its peers reach it: `host:port`, IPv6 in brackets."),
+  http_addr: v.optional(
+    baseUrlInBody(
+      "Base of its HTTP address, as `http://host:port`. Left out: the port after the one of `advertise_addr`, until the node says it itself.",
+    ),
+  ),
+  priority: v.optional(
+    integerInBody(0, limits.NODE_PRIORITY_MAX, "The higher, the sooner it leads. Default 100."),
   ),
 });

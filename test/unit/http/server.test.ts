@@ -2,7 +2,7 @@
 
 import { expect, test } from "bun:test";
 import { createLogger } from "../../../src/lib/logger.ts";
-import { fail } from "../../../src/lib/result.ts";
+import { fail, succeed } from "../../../src/lib/result.ts";
 import { type ErrorCode, refuse } from "../../../src/model/errors.ts";
 import { ContractClient } from "../../suites/http/client.ts";
 import { sendRaw } from "../../suites/http/raw.ts";
@@ -106,24 +106,6 @@ test.each([
   expect(reply.headers.get("retry-after")).toBe(status === 503 ? "1" : null);
 });
 
-test("a redirect says where", async () => {
-  await using server = await startFake();
-  const client = await ContractClient.connect(server.url);
-  const topic = await client.topic();
-  const location = "http://leader/broker";
-  server.broker.refuseWith = refuse("redirect_to_leader", undefined, { location });
-
-  const response = await fetch(`${server.url}/broker/topics/${topic}/produce`, {
-    method: "POST",
-    redirect: "manual",
-    headers: { authorization: "Bearer dev" },
-    body: "x",
-  });
-
-  expect(response.status).toBe(307);
-  expect(response.headers.get("location")).toBe(location);
-});
-
 test("until the node is ready reads are refused and say why", async () => {
   await using server = await startFake();
   const client = await ContractClient.connect(server.url);
@@ -137,6 +119,7 @@ test("until the node is ready reads are refused and say why", async () => {
   await client.refused(client.get(`/broker/consume/${topic}/g/0`), 503, "not_ready");
   await client.refused(client.get(`/broker/tail/${topic}/0`), 503, "not_ready");
   await client.refused(client.get("/broker/topics"), 503, "not_ready");
+  await client.refused(client.get(`/broker/topics/${topic}`), 503, "not_ready");
 });
 
 test("a linearizable read without a majority is refused", async () => {
@@ -147,6 +130,35 @@ test("a linearizable read without a majority is refused", async () => {
 
   const path = `/broker/consume/${topic}/g/0?consistency=linearizable`;
   await client.refused(client.get(path), 503, "no_quorum");
+});
+
+test("what a write does not find is missing only where leadership is confirmed", async () => {
+  await using server = await startFake();
+  const client = await ContractClient.connect(server.url);
+  const topic = await client.topic(1);
+  const commit = { topic: "missing", group: "g", partition: 0, offset: 0 };
+  const writes = [
+    () => client.post("/broker/topics/missing/produce", "x"),
+    () => client.post(`/broker/topics/${topic}/produce?partition=1`, "x"),
+    () => client.post("/broker/commit", commit),
+    () => client.post("/broker/delete-before", { topic, partition: 1, before_offset: 1 }),
+    () => client.call("DELETE", "/broker/topics/missing"),
+  ];
+
+  for (const write of writes) expect((await write()).status).toBe(404);
+  server.broker.barrier = fail(refuse("no_quorum"));
+  for (const write of writes) await client.refused(write(), 503, "no_quorum");
+  // The round was answered by another leader meanwhile.
+  server.broker.readBarrier = async () => {
+    server.broker.isLeader = false;
+    server.broker.leaderUrl = "http://leader:1";
+    return succeed(undefined);
+  };
+  for (const write of writes) {
+    server.broker.isLeader = true;
+    expect((await write()).status).toBe(307);
+  }
+  expect(server.http.probe.waitingWrites).toBe(0);
 });
 
 test("a fault of our own shows nothing of the inside, and all of it is logged", async () => {
@@ -215,7 +227,14 @@ test("metrics and docs want a token when the configuration says so", async () =>
       )
     ).status;
 
-  for (const path of ["/metrics", "/swagger", "/openapi.json", "/docs", "/docs/reference/errors"]) {
+  for (const path of [
+    "/metrics",
+    "/metrics_ha",
+    "/swagger",
+    "/openapi.json",
+    "/docs",
+    "/docs/reference/errors",
+  ]) {
     expect([path, await status(path), await status(path, "dev")]).toEqual([path, 401, 200]);
   }
 });

@@ -1,9 +1,14 @@
-// The text of /metrics: complete, documented, and in a form that Prometheus reads without a complaint.
+// The text of /metrics and /metrics_ha: complete, documented, and in a form that Prometheus reads without a complaint.
 
 import { expect, test } from "bun:test";
 import { doublingBounds, Histogram } from "../../../src/lib/histogram.ts";
-import { createMetrics, type MetricsSources } from "../../../src/metrics/mod.ts";
-import { fakeSources } from "../../support/fake-server.ts";
+import {
+  type ClusterNumbers,
+  createHaMetrics,
+  createMetrics,
+  type MetricsSources,
+} from "../../../src/metrics/mod.ts";
+import { FAKE_CLUSTER, fakeSources } from "../../support/fake-server.ts";
 
 const LIMITS = { topicsMax: 2, groupsMax: 2 };
 
@@ -25,8 +30,31 @@ function sources(changes: Partial<MetricsSources> = {}): MetricsSources {
   return { ...fakeSources(http), ...changes };
 }
 
+/** The text of `/metrics_ha` of a node with two peers. */
+function clusterText(changes: Partial<ClusterNumbers> = {}): Promise<string> {
+  const peer = {
+    nodeId: "node2",
+    isVoter: true,
+    isConnected: true,
+    state: "replicate",
+    matchIndex: 90,
+    lagEntries: 10,
+    lagBytes: 4096,
+    lastContactMs: 25,
+    bytesSent: 7,
+    bytesReceived: 8,
+  } as const;
+  const never = { ...peer, nodeId: "node3", isVoter: false, isConnected: false } as const;
+  const peers = [
+    peer,
+    { ...never, state: "probe", lastContactMs: Number.POSITIVE_INFINITY } as const,
+  ];
+  const numbers = { ...FAKE_CLUSTER, term: 3, commitIndex: 100, peers, ...changes };
+  return createHaMetrics({ cluster: () => numbers }).text();
+}
+
 test("every metric has a help, a type and a row in the reference", async () => {
-  const text = await createMetrics(sources(), LIMITS).text();
+  const text = `${await createMetrics(sources(), LIMITS).text()}\n${await clusterText()}`;
   const reference = await Bun.file("docs/reference/metrics.md").text();
 
   const printed = [...text.matchAll(/^# TYPE (\S+) (\S+)$/gm)].map(
@@ -93,13 +121,87 @@ test("labels are escaped", async () => {
   expect(text).toContain('{topic="a\\"b\\\\c\\nd"} 1');
 });
 
+test("a leader shows how far the others are", async () => {
+  const lines = (await clusterText()).split("\n");
+
+  for (const line of [
+    "ramforge_ha_role 0",
+    "ramforge_ha_state 0",
+    "ramforge_ha_term 3",
+    "ramforge_ha_epoch 1",
+    "ramforge_ha_joint_active 0",
+    "ramforge_ha_fresh_quorum 1",
+    'ayder_ha_info{node_id="node1",role="leader",leader_id="node1",leader_url="http://127.0.0.1:1109"} 1',
+    "ayder_ha_commit_index 100",
+    'ayder_ha_peer_match_index{peer="node2"} 90',
+    'ayder_ha_peer_lag_entries{peer="node2"} 10',
+    'ayder_ha_peer_lag_bytes{peer="node2"} 4096',
+    'ayder_ha_peer_last_contact_seconds{peer="node2"} 0.025',
+    'ayder_ha_peer_state{peer="node2",state="replicate"} 1',
+    'ayder_ha_peer_state{peer="node2",state="snapshot"} 0',
+    'ayder_ha_peer_connected{peer="node3"} 0',
+    'ayder_ha_peer_voter{peer="node3"} 0',
+    'ayder_ha_peer_sent_bytes_total{peer="node2"} 7',
+  ]) {
+    expect(lines).toContain(line);
+  }
+});
+
+test("what nobody knows is not shown as a number", async () => {
+  const text = await clusterText({
+    role: "follower",
+    leaderId: "",
+    leaderUrl: "",
+    peers: [
+      {
+        nodeId: "node2",
+        isVoter: true,
+        isConnected: false,
+        state: "unknown",
+        matchIndex: 0,
+        lagEntries: 0,
+        lagBytes: 0,
+        lastContactMs: -1,
+        bytesSent: 0,
+        bytesReceived: 0,
+      },
+    ],
+  });
+
+  expect(text).not.toMatch(/^ayder_ha_peer_(match|lag|last)\w*\{/m);
+  expect(text).toContain('ayder_ha_peer_state{peer="node2",state="unknown"} 1');
+  expect(text).toContain("ayder_ha_has_leader 0");
+});
+
+test.each([
+  ["leader", 0],
+  ["follower", 1],
+  ["candidate", 2],
+  ["learner", 3],
+] as const)("the published number of a %s is %p", async (role, number) => {
+  expect(await clusterText({ role })).toContain(`\nramforge_ha_role ${number}\n`);
+});
+
+test("each scrape looks at the cluster once, and anew", async () => {
+  let looks = 0;
+  const metrics = createHaMetrics({
+    cluster: () => {
+      looks += 1;
+      return { ...FAKE_CLUSTER, term: looks };
+    },
+  });
+
+  expect(await metrics.text()).toContain("ramforge_ha_term 1\n");
+  expect(await metrics.text()).toContain("ramforge_ha_term 2\n");
+});
+
 test("promtool has no complaint, where it is installed", async () => {
   const promtool = Bun.which("promtool");
   if (promtool === null) return;
-  const text = await createMetrics(sources(), LIMITS).text();
+  for (const text of [await createMetrics(sources(), LIMITS).text(), await clusterText()]) {
+    const check = Bun.spawnSync([promtool, "check", "metrics"], { stdin: Buffer.from(text) });
 
-  const check = Bun.spawnSync([promtool, "check", "metrics"], { stdin: Buffer.from(text) });
-
-  expect(check.stdout.toString() + check.stderr.toString()).toBe("");
-  expect(check.exitCode).toBe(0);
+    expect(check.stdout.toString() + check.stderr.toString()).toBe("");
+    expect(check.exitCode).toBe(0);
+  }
 });

@@ -1,9 +1,9 @@
 // A whole replica without HTTP, for benches: on a real disk, turned by the event loop, answering into a counter.
 
 import { silentLogger } from "../src/lib/logger.ts";
-import type { Disk } from "../src/log/mod.ts";
+import { type Disk, openIdentity } from "../src/log/mod.ts";
 import type { ProduceRequest } from "../src/model/produce.ts";
-import { NodeBroker, Replica } from "../src/replica/mod.ts";
+import { ALONE, NodeBroker, noPeers, Replica } from "../src/replica/mod.ts";
 
 /** A broker with one topic, `bench`, and the requests that it has answered. */
 export interface BenchReplica {
@@ -24,9 +24,13 @@ export async function startReplica(
   options: { readonly partitions: number; readonly segmentBytes: number },
 ): Promise<BenchReplica> {
   let answered = 0;
+  const randomId = (): string => crypto.getRandomValues(new Uint8Array(16)).toHex();
   const replica: Replica = new Replica({
-    nodeId: "node1",
+    identity: openIdentity(disk.files, { nodeId: "node1", randomId, startsAlone: true }),
     disk,
+    transport: noPeers(),
+    cluster: ALONE,
+    random: Math.random,
     clock: { wallMs: Date.now, monotonicMs: () => performance.now() },
     sink: {
       submittedMs: 0,
@@ -46,7 +50,7 @@ export async function startReplica(
       tailBytes: 32 << 20,
     },
     settings: { idempotencyTtlMs: 86_400_000, idempotencyKeysMax: 1_000_000 },
-    randomId: () => crypto.getRandomValues(new Uint8Array(16)).toHex(),
+    randomId,
     randomSalt: () => crypto.getRandomValues(new Uint32Array(1))[0]!,
   });
   const broker = new NodeBroker(replica, {

@@ -3,15 +3,26 @@
 
 import { readFileSync } from "node:fs";
 import { parseCommand, runCommand } from "./cli/mod.ts";
-import { type Config, limits, loadConfig } from "./config/mod.ts";
+import { ClusterTransport } from "./cluster/mod.ts";
+import { advertisedUrl, type Config, insecureReason, limits, loadConfig } from "./config/mod.ts";
 import { HttpServer } from "./http/mod.ts";
-import { lockDirectory, openDisk } from "./io/mod.ts";
+import { lockDirectory, type OpenedDisk, openDisk } from "./io/mod.ts";
 import { InvariantError } from "./lib/assert.ts";
 import { EXIT_CODES, FatalError, type FatalReason } from "./lib/fatal.ts";
 import { createLogger, type Logger } from "./lib/logger.ts";
-import { FileError } from "./log/mod.ts";
-import { createMetrics } from "./metrics/mod.ts";
-import { NodeBroker, Replica, ReplicaProbe } from "./replica/mod.ts";
+import { type Disk, FileError, type Identity, openIdentity, setAside } from "./log/mod.ts";
+import { createHaMetrics, createMetrics } from "./metrics/mod.ts";
+import {
+  ALONE,
+  type Clock,
+  Forming,
+  NodeBroker,
+  noPeers,
+  Replica,
+  ReplicaProbe,
+  type Transport,
+  WaitingBroker,
+} from "./replica/mod.ts";
 
 declare const AYDER_VERSION: string;
 declare const AYDER_COMMIT: string;
@@ -19,16 +30,19 @@ declare const AYDER_COMMIT: string;
 const version = typeof AYDER_VERSION === "string" ? AYDER_VERSION : "dev";
 const commit = typeof AYDER_COMMIT === "string" ? AYDER_COMMIT : "source";
 
-/** Milliseconds between two ticks of the replica: one timer for elections, idle frames and background work. */
-const TICK_MS = 50;
+/** Ticks between two heartbeats of a cluster: elections are drawn with this grain. */
+const TICKS_PER_HEARTBEAT = 5;
 const RETENTION_MS = 1000;
 /** Milliseconds in which writes that were taken may reach the disk when the node stops, and between two looks at them. */
 const STOP_DRAIN_MS = 5000;
 const STOP_POLL_MS = 5;
 /** Room that the state's own files may need besides segments. */
 const RESERVE_EXTRA_BYTES = 64 << 20;
+/** Milliseconds between two looks at what the peers of an empty node have said. */
+const FORMING_MS = 20;
 const SLAB_BYTES = 4 << 20;
 const TAIL_BYTES = 32 << 20;
+/** Id of a node that is alone. */
 const NODE_ID = "node1";
 
 const input = {
@@ -98,6 +112,8 @@ async function start(
   logger.info("starting", { version, commit, data: config.dataDir, pid: process.pid });
   for (const { level, event, fields } of notices) logger[level](event, fields);
 
+  const insecure = config.cluster && insecureReason(config.cluster);
+  if (insecure !== undefined) throw new FatalError("insecure_cluster", insecure);
   const lock = lockDirectory(config.dataDir);
   if (lock.guard !== "flock") logger.warn("weak_lock", { guard: lock.guard });
   const { disk, reason } = await openDisk(
@@ -108,54 +124,56 @@ async function start(
 
   const http = new HttpServer({ config, logger, version });
   const clock = { wallMs: Date.now, monotonicMs: () => performance.now() };
-  const replica: Replica = new Replica({
-    nodeId: NODE_ID,
-    disk,
-    clock,
-    sink: http.produceSink,
-    requestTurn: () => setImmediate(() => replica.turn()),
-    logger: logger.room("replica"),
-    limits: {
-      segmentBytes: config.segmentBytes,
-      reserveBytes: 2 * config.segmentBytes + RESERVE_EXTRA_BYTES,
-      slabBytes: Math.min(SLAB_BYTES, config.segmentBytes / 2),
-      tailBytes: TAIL_BYTES,
-    },
-    settings: {
-      idempotencyTtlMs: config.idempotencyTtlMs,
-      idempotencyKeysMax: config.idempotencyKeysMax,
-    },
-    randomId: () => crypto.getRandomValues(new Uint8Array(16)).toHex(),
-    randomSalt: () => crypto.getRandomValues(new Uint32Array(1))[0] ?? 0,
-  });
+  // A member answers that it is not ready while it waits for the others; a node that is alone has nothing to wait for.
+  const waiting = config.cluster && (await http.start(WAITING));
+  const httpUrl =
+    config.cluster === undefined || waiting === undefined
+      ? ""
+      : advertisedUrl(config.cluster, config.tls !== undefined, waiting.port);
+  const transport = openTransport(config, logger);
+  const node = { config, logger, disk, clock, transport, httpUrl };
+  let live = wire(await openReplica(node, http));
+  const { replica: first } = live;
   logger.info("recovered", {
-    index: replica.appliedIndex,
-    replayed_entries: replica.replayedEntries,
-    topics: replica.state.topicCount,
+    index: first.appliedIndex,
+    replayed_entries: first.replayedEntries,
+    topics: first.state.topicCount,
     elapsed_ms: Math.round(performance.now() - startedMs),
   });
-  const broker = new NodeBroker(replica, {
-    topicsMax: limits.TOPICS_MAX,
-    partitionsMax: limits.PARTITIONS_MAX,
-    groupsMax: limits.GROUPS_MAX,
-    waitingMax: limits.WAITERS_MAX,
-  });
-  const probe = new ReplicaProbe(replica, disk.kind, disk.syncLatencyUs);
   const metrics = createMetrics(
     {
       version,
       http: http.probe,
-      topics: () => trafficOf(probe, http),
-      groups: () => probe.groups(),
-      log: () => probe.log(),
-      raft: () => probe.raft(),
+      topics: () => trafficOf(probeOf(live, disk), http),
+      groups: () => probeOf(live, disk).groups(),
+      log: () => probeOf(live, disk).log(),
+      raft: () => probeOf(live, disk).raft(),
     },
     { topicsMax: limits.METRIC_TOPICS_MAX, groupsMax: limits.METRIC_GROUPS_MAX },
   );
-  const tick = setInterval(() => replica.tick(), TICK_MS);
-  const retention = setInterval(() => broker.retentionPass.start(), RETENTION_MS);
-  replica.tick();
-  const { url } = await http.start({ broker, metricsText: metrics.text });
+  const haMetrics = createHaMetrics({ cluster: () => probeOf(live, disk).cluster() });
+  const backend = (): Parameters<HttpServer["serve"]>[0] => ({
+    broker: live.broker,
+    metricsText: metrics.text,
+    haMetricsText: haMetrics.text,
+  });
+  /** Other files took the place of the log: what was made of the old ones is made anew. */
+  const replaced = async (): Promise<void> => {
+    http.serve(WAITING);
+    live.replica.log.close();
+    live = wire(await openReplica(node, http));
+    live.replica.onReplaced = again;
+    http.serve(backend());
+  };
+  const again = (): void => {
+    replaced().catch((error: unknown) => die(logger, error));
+  };
+  first.onReplaced = again;
+  const tick = setInterval(() => live.replica.tick(), tickMsOf(config));
+  const retention = setInterval(() => live.broker.retentionPass.start(), RETENTION_MS);
+  first.tick();
+  if (waiting !== undefined) http.serve(backend());
+  const { url } = waiting ?? (await http.start(backend()));
   logger.info("started", { url, elapsed_ms: Math.round(performance.now() - startedMs) });
 
   let isStopping = false;
@@ -165,12 +183,14 @@ async function start(
     logger.info("stopping", { signal });
     clearInterval(retention);
     await http.stop();
+    const { replica } = live;
     replica.stop();
     // What finds no room on a full disk was never acknowledged, and must not hold the node for ever.
     const drainUntil = performance.now() + STOP_DRAIN_MS;
     while (!replica.isIdle && performance.now() < drainUntil) await Bun.sleep(STOP_POLL_MS);
     clearInterval(tick);
     replica.detach();
+    await transport.close();
     await disk.close();
     replica.log.close();
     lock.release();
@@ -182,6 +202,143 @@ async function start(
       stop(signal).catch((error: unknown) => die(logger, error));
     });
   }
+}
+
+/** What a node is opened with. */
+interface NodeParts {
+  readonly config: Config;
+  readonly logger: Logger;
+  readonly disk: Disk;
+  readonly clock: Clock;
+  readonly transport: Transport;
+  readonly httpUrl: string;
+}
+
+/** A replica and what speaks for it. */
+interface Live {
+  readonly replica: Replica;
+  readonly broker: NodeBroker;
+}
+
+const wire = (replica: Replica): Live => ({
+  replica,
+  broker: new NodeBroker(replica, {
+    topicsMax: limits.TOPICS_MAX,
+    partitionsMax: limits.PARTITIONS_MAX,
+    groupsMax: limits.GROUPS_MAX,
+    waitingMax: limits.WAITERS_MAX,
+  }),
+});
+
+const probeOf = ({ replica }: Live, disk: OpenedDisk["disk"]): ReplicaProbe =>
+  new ReplicaProbe(replica, disk.kind, disk.syncLatencyUs);
+
+/** What answers before there is a replica. */
+const WAITING = {
+  broker: new WaitingBroker(),
+  metricsText: () => Promise.resolve(""),
+  haMetricsText: () => Promise.resolve(""),
+};
+
+const randomId = (): string => crypto.getRandomValues(new Uint8Array(16)).toHex();
+
+const tickMsOf = (config: Config): number =>
+  config.cluster === undefined
+    ? ALONE.tickMs
+    : Math.max(1, Math.round(config.cluster.heartbeatMs / TICKS_PER_HEARTBEAT));
+
+function openTransport(config: Config, logger: Logger): Transport {
+  const { cluster } = config;
+  if (cluster === undefined) return noPeers();
+  return new ClusterTransport({
+    host: cluster.raftHost,
+    port: cluster.raftPort,
+    tls: cluster.tls,
+    secret: cluster.secret,
+    logger: logger.room("cluster"),
+  });
+}
+
+/** Opens the log. A member whose data is of no use sets it aside, whole, and is filled by the others. */
+async function openReplica(node: NodeParts, http: HttpServer): Promise<Replica> {
+  for (;;) {
+    try {
+      return recoverReplica(node, await joined(node), http);
+    } catch (error) {
+      const isLoss =
+        error instanceof FatalError &&
+        (error.reason === "log_corrupt" || error.reason === "data_unusable");
+      if (!isLoss || node.config.cluster === undefined) throw error;
+      node.logger.error("data_set_aside", { message: error.message, to: "quarantine" });
+      setAside(node.disk.files);
+    }
+  }
+}
+
+/** Who this node is, once it belongs to a cluster. */
+async function joined(node: NodeParts): Promise<Identity> {
+  const { config, logger, disk, clock, transport, httpUrl } = node;
+  const { cluster } = config;
+  const identity = openIdentity(disk.files, {
+    nodeId: cluster?.nodeId ?? NODE_ID,
+    startsAlone: cluster === undefined,
+    randomId,
+  });
+  if (identity.meta.clusterId !== "" || cluster === undefined) return identity;
+  const forming = new Forming({
+    disk,
+    identity,
+    transport,
+    clock,
+    logger: logger.room("forming"),
+    nodes: cluster.nodes,
+    isBootstrap: cluster.isBootstrap,
+    httpUrl,
+    randomId,
+  });
+  while (!forming.turn()) await Bun.sleep(FORMING_MS);
+  return forming.formed ?? identity;
+}
+
+function recoverReplica(node: NodeParts, identity: Identity, http: HttpServer): Replica {
+  const { config, logger, disk, clock, transport, httpUrl } = node;
+  const { cluster } = config;
+  const tickMs = tickMsOf(config);
+  const replica: Replica = new Replica({
+    identity,
+    disk,
+    transport,
+    clock,
+    sink: http.produceSink,
+    requestTurn: () => setImmediate(() => replica.turn()),
+    logger: logger.room("replica"),
+    limits: {
+      segmentBytes: config.segmentBytes,
+      reserveBytes: 2 * config.segmentBytes + RESERVE_EXTRA_BYTES,
+      slabBytes: Math.min(SLAB_BYTES, config.segmentBytes / 2),
+      tailBytes: TAIL_BYTES,
+    },
+    cluster:
+      cluster === undefined
+        ? ALONE
+        : {
+            writeConcern: cluster.writeConcern,
+            tickMs,
+            electionTicks: Math.round(cluster.electionTimeoutMs / tickMs),
+            heartbeatTicks: Math.max(1, Math.round(cluster.heartbeatMs / tickMs)),
+            httpUrl,
+            addresses: cluster.nodes,
+            catchUpBytes: cluster.catchUpBytes,
+          },
+    settings: {
+      idempotencyTtlMs: config.idempotencyTtlMs,
+      idempotencyKeysMax: config.idempotencyKeysMax,
+    },
+    random: Math.random,
+    randomId,
+    randomSalt: () => crypto.getRandomValues(new Uint32Array(1))[0] ?? 0,
+  });
+  return replica;
 }
 
 /** What went in and out of each topic. */

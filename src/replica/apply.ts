@@ -4,12 +4,17 @@
 import type { BrokerState, Topic } from "../broker/mod.ts";
 import { assert } from "../lib/assert.ts";
 import { ENTRY_HEADER_BYTES, ENTRY_KIND, type EntryHeader } from "../log/mod.ts";
+import type { Membership } from "../model/cluster.ts";
 import { COMMAND, CommandCursor } from "../model/command-codec.ts";
 
 /** Applies entries one by one, in log order. */
 export class Applier {
   /** Called for a partition that goes on, and for a topic of which something else changed (`partition` -1). */
   onChange: (topic: Topic, partition: number) => void = () => undefined;
+  /** Called with a membership and the index of the entry that states it. */
+  onConfigured: (membership: Membership, index: number) => void = () => undefined;
+  /** The last membership that was applied. */
+  configured: { readonly membership: Membership; readonly index: number } | undefined;
   readonly #state: BrokerState;
   readonly #commands = new CommandCursor();
   appliedIndex: number;
@@ -29,7 +34,7 @@ export class Applier {
     if (header.kind === ENTRY_KIND.commands) {
       const start = at + ENTRY_HEADER_BYTES + header.dataBytes;
       const commands = this.#commands.reset(bytes, view, start, start + header.commandBytes);
-      while (commands.next()) this.#command(commands);
+      while (commands.next()) this.#command(commands, header.index);
       assert(!commands.isBroken, `Entry ${header.index} holds whole commands`);
     } else {
       assert(
@@ -40,7 +45,14 @@ export class Applier {
     this.appliedIndex = header.index;
   }
 
-  #command(commands: CommandCursor): void {
+  #command(commands: CommandCursor, index: number): void {
+    if (commands.kind === COMMAND.configured) {
+      const command = commands.control();
+      assert(command?.kind === "configured", `Entry ${index} states a membership`);
+      this.configured = { membership: command.membership, index };
+      this.onConfigured(command.membership, index);
+      return;
+    }
     if (commands.kind !== COMMAND.chunk) {
       const topic = this.#state.apply(commands);
       if (topic !== undefined) this.onChange(topic, -1);

@@ -7,8 +7,10 @@ import { ByteWriter } from "../lib/bytes.ts";
 import { crc32 } from "../lib/checksum.ts";
 import {
   type ChainEnd,
+  chainOf,
   ENTRY_HEADER_BYTES,
   ENTRY_KIND,
+  type EntryHeader,
   FRAME_BYTES,
   newEntryHeader,
   type SealedWrite,
@@ -25,12 +27,15 @@ const ENTRY_DATA_BYTES_MAX = 1 << 20;
 /** Room at the end of an entry for its padding. */
 const PADDING_BYTES = 8;
 
-/** A sealed entry that is not applied yet. */
+/** An entry that is not applied yet, in memory. */
 export interface SealedEntry {
   readonly index: number;
-  readonly slab: Slab;
+  readonly bytes: Uint8Array;
+  readonly view: DataView;
   /** Of its header. */
   readonly at: number;
+  /** Where it is pinned; undefined for one that was found at start. */
+  readonly slab: Slab | undefined;
 }
 
 /** Records of one partition in the open entry. */
@@ -78,7 +83,7 @@ export class Batcher {
   #runs: number[] = [];
   readonly #commands = new ByteWriter(4096);
   #commandCount = 0;
-  readonly #header = newEntryHeader();
+  readonly #header: EntryHeader = newEntryHeader();
   #scratch = new Uint8Array(0);
 
   /**
@@ -96,6 +101,11 @@ export class Batcher {
     this.#chain = options.chain;
     this.#writeBytesMax = options.writeBytesMax;
     this.#nextIndex = options.nextIndex;
+  }
+
+  /** The last entry that was sealed. */
+  get chain(): ChainEnd {
+    return this.#chain;
   }
 
   /** Whether there is an entry that something may be added to. */
@@ -289,16 +299,76 @@ export class Batcher {
     sealEntry(slab.bytes, slab.view, this.#entryStart, header);
     if (this.#writeEntries === 0) this.#writeFirstIndex = index;
     this.#writeEntries += 1;
-    this.#chain = { index, term, checksum: header.checksum, timestampMs: this.#timestampMs };
-    slab.pins += 1;
-    this.onSeal({ index, slab, at: this.#entryStart });
+    this.#chain = chainOf(header);
+    this.#placed(slab, index);
     this.#entryStart += header.bytes;
+    this.#forgetOpen();
+  }
+
+  #placed(slab: Slab, index: number): void {
+    slab.pins += 1;
+    this.onSeal({ index, bytes: slab.bytes, view: slab.view, at: this.#entryStart, slab });
+  }
+
+  #forgetOpen(): void {
     this.#isOpen = false;
     this.#chunks = [];
     this.#runs = [];
     this.#chunkOf.clear();
     this.#commands.clear();
     this.#commandCount = 0;
+  }
+
+  /** Forgets the open entry: it never got a place in the log. */
+  dropOpen(): void {
+    if (!this.#isOpen) return;
+    this.#forgetOpen();
+    if (this.#writeEntries === 0) this.#closeWrite();
+  }
+
+  /** Appends an entry that another node sealed, as it is; it follows the last one. */
+  addEntry(bytes: Uint8Array, at: number, header: EntryHeader): void {
+    assert(!this.#isOpen, "A node that takes entries opens none");
+    assert(
+      header.previousChecksum === this.#chain.checksum && header.index === this.#chain.index + 1,
+      `Entry ${header.index} follows ${this.#chain.index} in the chain of checksums`,
+    );
+    if (this.#slab !== undefined && this.#entryStart + header.bytes > this.#writeLimit)
+      this.#closeWrite();
+    if (this.#slab === undefined) this.#openWrite(FRAME_BYTES + header.bytes);
+    const slab = this.#slab;
+    assert(slab !== undefined, "A write is open");
+    slab.bytes.set(bytes.subarray(at, at + header.bytes), this.#entryStart);
+    if (this.#writeEntries === 0) this.#writeFirstIndex = header.index;
+    this.#writeEntries += 1;
+    this.#chain = chainOf(header);
+    this.#placed(slab, header.index);
+    this.#entryStart += header.bytes;
+  }
+
+  /**
+   * Drops every entry behind `end` that is not with the disk yet. `first` is the first of those that go; the caller lets go
+   * of their pins.
+   */
+  cut(end: ChainEnd, first: SealedEntry): void {
+    assert(!this.#isOpen, "Nothing is cut off while an entry is open");
+    this.#chain = end;
+    const isIn = (slab: Slab, from: number, to: number): boolean =>
+      first.slab === slab && first.at >= from && first.at < to;
+    if (this.#slab !== undefined && isIn(this.#slab, this.#writeStart, this.#entryStart)) {
+      this.#writeEntries = first.index - this.#writeFirstIndex;
+      this.#entryStart = first.at;
+      if (this.#writeEntries === 0) this.#closeWrite();
+      return;
+    }
+    this.#writeEntries = 0;
+    if (this.#slab !== undefined) this.#closeWrite();
+    const at = this.queue.findIndex((write) => isIn(write.slab, write.start, write.end));
+    const cut = this.queue[at];
+    this.queue.length = Math.max(at, 0);
+    if (cut === undefined || first.index === cut.firstIndex) return;
+    const entryCount = first.index - cut.firstIndex;
+    this.queue.push({ ...cut, end: first.at, entryCount, chain: end });
   }
 
   /** Puts the stretches of each chunk side by side. */

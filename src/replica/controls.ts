@@ -54,14 +54,19 @@ export class Controls {
     return new Promise((resolve) => {
       this.#queue.push(() => {
         const replica = this.#replica;
-        if (!replica.isReady)
-          return this.#finish(() =>
-            resolve(fail(refuse("not_ready", "The node is not ready to take writes"))),
-          );
+        const gate = replica.writeGate();
+        if (gate !== undefined) return this.#finish(() => resolve(fail(gate)));
+        const lost = (refusal: Refusal): void => this.#finish(() => resolve(fail(refusal)));
         const evaluated = evaluate();
-        if ("answer" in evaluated) return this.#finish(() => resolve(evaluated.answer));
-        replica.callbacks.add(replica.propose(evaluated.commands), () =>
-          this.#finish(() => resolve(evaluated.outcome())),
+        if ("answer" in evaluated) {
+          const { answer } = evaluated;
+          replica.confirm(() => this.#finish(() => resolve(answer)), lost);
+          return;
+        }
+        replica.callbacks.add(
+          replica.propose(evaluated.commands),
+          () => this.#finish(() => resolve(evaluated.outcome())),
+          lost,
         );
       });
       this.#next();
@@ -175,8 +180,15 @@ export class Controls {
     const refusal = (
       code: Refusal["code"],
       message?: string,
-    ): Promise<Result<undefined, Refusal>> => Promise.resolve(fail(refuse(code, message)));
-    if (!replica.isReady) return refusal("not_ready", "The node is not ready to take writes");
+    ): Promise<Result<undefined, Refusal>> =>
+      new Promise((resolve) => {
+        replica.confirm(
+          () => resolve(fail(refuse(code, message))),
+          (reason) => resolve(fail(reason)),
+        );
+      });
+    const gate = replica.writeGate();
+    if (gate !== undefined) return Promise.resolve(fail(gate));
     const topic = replica.state.byName(request.topic);
     if (topic === undefined || topic.isBeingDeleted) return refusal("topic_not_found");
     const nextOffset = topic.nextOffset[partition];
@@ -208,7 +220,11 @@ export class Controls {
     );
     replica.wantSubmit();
     return new Promise((resolve) =>
-      replica.callbacks.add(replica.openIndex, () => resolve(succeed(undefined))),
+      replica.callbacks.add(
+        replica.openIndex,
+        () => resolve(succeed(undefined)),
+        (refused) => resolve(fail(refused)),
+      ),
     );
   }
 
@@ -220,6 +236,8 @@ export class Controls {
   }): Promise<Result<{ readonly deletedCount: number; readonly freedBytes: number }, Refusal>> {
     const { state, log } = this.#replica;
     const { partition, beforeOffset } = request;
+    const gate = this.#replica.writeGate();
+    if (gate !== undefined) return Promise.resolve(fail(gate));
     const topic = state.byName(request.topic);
     const nextOffset = topic?.nextOffset[partition];
     if (topic === undefined) return Promise.resolve(fail(refuse("topic_not_found")));

@@ -17,10 +17,10 @@ export class LogTime {
   #lastMs: number;
   #lastMonotonicMs: number;
 
-  /** Starts at the wall clock, or at the last entry's time where the wall clock lags: a single node steps forward only here. */
+  /** Goes on from the last entry's time. */
   constructor(clock: Clock, lastEntryMs: number) {
     this.#clock = clock;
-    this.#lastMs = Math.max(lastEntryMs, clock.wallMs());
+    this.#lastMs = lastEntryMs;
     this.#lastMonotonicMs = clock.monotonicMs();
   }
 
@@ -33,5 +33,20 @@ export class LogTime {
     this.#lastMs += elapsedMs + steeredMs;
     this.#lastMonotonicMs = monotonicMs;
     return Math.floor(this.#lastMs);
+  }
+
+  /** Goes on from an entry that another node stamped. */
+  follow(entryMs: number): void {
+    if (entryMs <= this.#lastMs) return;
+    this.#lastMs = entryMs;
+    this.#lastMonotonicMs = this.#clock.monotonicMs();
+  }
+
+  /** Steps forward to the wall clock, if that is ahead: at the start of a node that is alone, or when a majority agrees. */
+  stepForward(): void {
+    const wallMs = this.#clock.wallMs();
+    if (wallMs <= this.#lastMs) return;
+    this.#lastMs = wallMs;
+    this.#lastMonotonicMs = this.#clock.monotonicMs();
   }
 }

@@ -1,6 +1,6 @@
 // The replica as the HTTP room asks for it: writes to their ways in, reads from applied state. Holds no state of its own.
 
-import type { Topic, WriteMode } from "../broker/mod.ts";
+import { hashState, type Topic, type WriteMode } from "../broker/mod.ts";
 import { InvariantError } from "../lib/assert.ts";
 import { encodeText } from "../lib/bytes.ts";
 import { fail, type Result, succeed } from "../lib/result.ts";
@@ -9,6 +9,7 @@ import { type Refusal, refuse } from "../model/errors.ts";
 import type { ProduceRequest } from "../model/produce.ts";
 import type { RecordSlice } from "../model/record.ts";
 import { type ControlLimits, Controls } from "./controls.ts";
+import type { Members } from "./members.ts";
 import { Producer } from "./produce.ts";
 import type { Replica } from "./replica.ts";
 import { RetentionPass } from "./retention-pass.ts";
@@ -33,6 +34,7 @@ export class NodeBroker {
     this.#controls = new Controls(replica, limits);
     this.retentionPass = new RetentionPass(replica, this.#controls);
     replica.onTopicChange = (topicId) => this.#wakeReaders(topicId);
+    replica.onLost = () => this.#producer.drop();
   }
 
   status(): {
@@ -45,11 +47,22 @@ export class NodeBroker {
     const { replica } = this;
     return {
       ready: replica.isReady,
-      reason: replica.isReady ? "" : replica.isStopping ? "stopping" : "replaying",
+      reason: replica.isReady ? "" : this.#whyNot(),
       lastSyncedBatchId: replica.raft.commitIndex,
       segmentBytes: replica.log.segmentBytes,
       readOnly: replica.log.isFull,
     };
+  }
+
+  #whyNot(): string {
+    const { isStopping, raft } = this.replica;
+    if (isStopping) return "stopping";
+    if (raft.isFenced) return "repairing";
+    return raft.leaderId === undefined ? "no_leader" : "replaying";
+  }
+
+  writeGate(): Refusal | undefined {
+    return this.replica.writeGate();
   }
 
   topic(name: string): Topic | undefined {
@@ -132,8 +145,8 @@ export class NodeBroker {
     readonly maxAgeMs: number;
     readonly maxBytes: number;
   }): Promise<Result<{ readonly sealedBytesAfter: number }, Refusal>> {
-    if (!this.replica.isReady)
-      return Promise.resolve(fail(refuse("not_ready", "The node is not ready to take writes")));
+    const gate = this.replica.writeGate();
+    if (gate !== undefined) return Promise.resolve(fail(gate));
     return this.retentionPass
       .run(() => ({ ttlMs: request.maxAgeMs, maxBytes: request.maxBytes }))
       .then(() => succeed({ sealedBytesAfter: this.replica.log.segmentBytes }));
@@ -173,9 +186,56 @@ export class NodeBroker {
     return cancel;
   }
 
-  /** A leader that is alone is its own quorum, and what it has applied is all that it has committed. */
-  readBarrier(): Promise<Result<undefined, Refusal>> {
-    return Promise.resolve(this.replica.isReady ? succeed(undefined) : fail(refuse("not_ready")));
+  readBarrier(timeoutMs: number): Promise<Result<undefined, Refusal>> {
+    return new Promise((resolve) => this.replica.reads.barrier(timeoutMs, resolve));
+  }
+
+  stateHash(): { readonly appliedIndex: number; readonly hash: string } {
+    const { appliedIndex, state } = this.replica;
+    return { appliedIndex, hash: hashState(state) };
+  }
+
+  membership(): {
+    readonly epoch: number;
+    readonly isJoint: boolean;
+    readonly nodes: readonly {
+      readonly nodeId: string;
+      readonly address: string;
+      readonly httpUrl: string;
+      readonly priority: number;
+      readonly isVoter: boolean;
+      readonly isLearner: boolean;
+    }[];
+  } {
+    const { epoch, voters, outgoing, learners, members } = this.replica.membership;
+    return {
+      epoch,
+      isJoint: outgoing.length > 0,
+      nodes: members.map(({ nodeId, address, priority }) => ({
+        nodeId,
+        address,
+        httpUrl: this.replica.urlOf(nodeId),
+        priority,
+        isVoter: voters.includes(nodeId),
+        isLearner: learners.includes(nodeId),
+      })),
+    };
+  }
+
+  addNode(request: Parameters<Members["add"]>[0]): ReturnType<Members["add"]> {
+    return this.replica.members.add(request);
+  }
+
+  promoteNode(nodeId: string): ReturnType<Members["promote"]> {
+    return this.replica.members.promote(nodeId);
+  }
+
+  removeNode(nodeId: string): ReturnType<Members["remove"]> {
+    return this.replica.members.remove(nodeId);
+  }
+
+  transferLeadership(nodeId: string): ReturnType<Members["transfer"]> {
+    return this.replica.members.transfer(nodeId);
   }
 
   /** A topic that is gone, or whose floor rose, answers everyone who waits for it. */

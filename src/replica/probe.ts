@@ -11,6 +11,36 @@ interface GroupLag {
   readonly lag: number;
 }
 
+/** A node's part in its cluster, as `/metrics_ha` shows it. */
+export interface ClusterProbe {
+  readonly role: "leader" | "follower" | "candidate" | "learner";
+  readonly term: number;
+  readonly epoch: number;
+  readonly isJoint: boolean;
+  readonly hasFreshQuorum: boolean;
+  readonly nodeId: string;
+  readonly leaderId: string;
+  readonly leaderUrl: string;
+  readonly isReady: boolean;
+  readonly commitIndex: number;
+  readonly appliedIndex: number;
+  readonly lastIndex: number;
+  readonly damagedEntriesRepaired: number;
+  readonly elections: number;
+  readonly peers: readonly {
+    readonly nodeId: string;
+    readonly isVoter: boolean;
+    readonly isConnected: boolean;
+    readonly state: "probe" | "replicate" | "snapshot" | "unknown";
+    readonly matchIndex: number;
+    readonly lagEntries: number;
+    readonly lagBytes: number;
+    readonly lastContactMs: number;
+    readonly bytesSent: number;
+    readonly bytesReceived: number;
+  }[];
+}
+
 /** Reads one replica. */
 export class ReplicaProbe {
   readonly #replica: Replica;
@@ -83,6 +113,48 @@ export class ReplicaProbe {
       isLeader: raft.role === "leader",
       idempotencyKeys: state.keys.size,
       idempotencyEvictions: state.keysDroppedEarly,
+    };
+  }
+
+  /** The node's part in its cluster. */
+  cluster(): ClusterProbe {
+    const replica = this.#replica;
+    const { raft, membership, transport } = replica;
+    const leaderId = raft.leaderId ?? "";
+    const isLearner = membership.learners.includes(raft.nodeId);
+    return {
+      role: raft.role === "preCandidate" ? "candidate" : isLearner ? "learner" : raft.role,
+      term: raft.term,
+      epoch: membership.epoch,
+      isJoint: membership.outgoing.length > 0,
+      hasFreshQuorum: replica.isLeading || (raft.leaderId !== undefined && replica.isReady),
+      nodeId: raft.nodeId,
+      leaderId,
+      leaderUrl: leaderId === "" ? "" : replica.urlOf(leaderId),
+      isReady: replica.isReady,
+      commitIndex: raft.commitIndex,
+      appliedIndex: replica.appliedIndex,
+      lastIndex: raft.lastIndex,
+      damagedEntriesRepaired: replica.repairedEntries,
+      elections: replica.elections,
+      peers: membership.members
+        .filter(({ nodeId }) => nodeId !== raft.nodeId)
+        .map(({ nodeId }) => {
+          const progress = raft.progress.get(nodeId);
+          const link = transport.link(nodeId);
+          return {
+            nodeId,
+            isVoter: membership.voters.includes(nodeId),
+            isConnected: link.isConnected,
+            state: progress?.state ?? "unknown",
+            matchIndex: progress?.matchIndex ?? 0,
+            lagEntries: progress === undefined ? 0 : raft.lastIndex - progress.matchIndex,
+            lagBytes: (progress?.inflightBytes ?? 0) + link.unsentBytes,
+            lastContactMs: replica.lastContactMs(nodeId),
+            bytesSent: link.bytesSent ?? 0,
+            bytesReceived: link.bytesReceived ?? 0,
+          };
+        }),
     };
   }
 }

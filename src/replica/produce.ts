@@ -9,7 +9,6 @@ import type { ProduceRequest } from "../model/produce.ts";
 import { Batcher } from "./batcher.ts";
 import type { Replica } from "./replica.ts";
 
-const NOT_READY = refuse("not_ready", "The node is not ready to take writes");
 const DISK_FULL = refuse("disk_full");
 
 /** Bytes of a write besides its records: frame, header, one chunk, one key, padding. */
@@ -33,7 +32,8 @@ export class Producer {
   /** Takes a produce, or says at once why not. */
   produce(waiter: number, request: ProduceRequest): Refusal | undefined {
     const replica = this.#replica;
-    if (!replica.isReady) return NOT_READY;
+    const gate = replica.writeGate();
+    if (gate !== undefined) return gate;
     const topic = replica.state.byId(request.topicId);
     if (topic === undefined || topic.isBeingDeleted) return refuse("topic_not_found");
     if (request.partition >= topic.partitions) {
@@ -78,8 +78,8 @@ export class Producer {
     replica.batcher.addRecords(topic.id, partition, baseOffset, request);
     topic.reservedOffset[partition] = baseOffset + request.count;
     if (key !== undefined) this.#remember(topic, partition, baseOffset, request, key);
-    replica.waiters.add(
-      replica.openIndex,
+    replica.waitFor(
+      request.ack,
       waiter,
       baseOffset,
       request.count,
@@ -107,10 +107,14 @@ export class Producer {
     if (this.#pendingKeys.find(topic.id, key, found)) {
       const { partition, firstOffset, count, timestampMs: entryIndex } = found;
       const isSame = found.fingerprintLow === print.low && found.fingerprintHigh === print.high;
-      callbacks.add(entryIndex, () => {
-        if (isSame) sink.produced(waiter, firstOffset, count, partition, 0, -1, 1);
-        else sink.refused(waiter, refuse("idempotency_key_reused"));
-      });
+      callbacks.add(
+        entryIndex,
+        () => {
+          if (isSame) sink.produced(waiter, firstOffset, count, partition, 0, -1, 1);
+          else sink.refused(waiter, refuse("idempotency_key_reused"));
+        },
+        (refusal) => sink.refused(waiter, refusal),
+      );
       return true;
     }
     if (!state.keys.find(topic.id, key, found)) return false;
@@ -119,8 +123,9 @@ export class Producer {
     if (found.fingerprintLow !== print.low || found.fingerprintHigh !== print.high) {
       this.#refuseLater(waiter, refuse("idempotency_key_reused"));
     } else {
+      // It is committed: that stays true whoever leads.
       const { partition, firstOffset, count } = found;
-      this.#later(() => sink.produced(waiter, firstOffset, count, partition, 0, -1, 1));
+      queueMicrotask(() => sink.produced(waiter, firstOffset, count, partition, 0, -1, 1));
     }
     return true;
   }
@@ -157,15 +162,17 @@ export class Producer {
     this.#pendingKeys.add(key, outcome);
   }
 
-  /** Answers once everything that the answer was computed from is committed, in a later turn at the soonest. */
-  #later(run: () => void): void {
-    const replica = this.#replica;
-    if (replica.pendingIndex > replica.appliedIndex)
-      replica.callbacks.add(replica.pendingIndex, run);
-    else queueMicrotask(run);
+  /** What is under way is nobody's any more: this node no longer leads. */
+  drop(): void {
+    this.#pendingKeys.trim(Number.MAX_SAFE_INTEGER, Number.MAX_SAFE_INTEGER);
   }
 
+  /** Refuses by present state: once what it was computed from is committed, and this node is known to lead still. */
   #refuseLater(waiter: number, refusal: Refusal): void {
-    this.#later(() => this.#replica.sink.refused(waiter, refusal));
+    const { sink } = this.#replica;
+    this.#replica.confirm(
+      () => sink.refused(waiter, refusal),
+      (reason) => sink.refused(waiter, reason),
+    );
   }
 }

@@ -1,13 +1,18 @@
-// One node's engine: drives consensus, log and state in turns. A turn is one synchronous function: take what the disk has
-// finished, commit, apply, answer, submit the next write. The simulator runs this very class (STYLE.md).
+// One node's engine: drives consensus, log and state in turns. A turn is one synchronous function: take what peers sent and
+// what the disk has finished, commit, apply, answer, submit the next write, send to followers what they lack. The simulator
+// runs this very class.
 
 import { BrokerState } from "../broker/mod.ts";
 import { assert } from "../lib/assert.ts";
-import type { ByteWriter } from "../lib/bytes.ts";
+import { type ByteWriter, viewOf } from "../lib/bytes.ts";
 import type { Logger } from "../lib/logger.ts";
 import {
+  type ChainEnd,
+  chainOf,
   type Disk,
   type HardState,
+  type Identity,
+  type IncomingFiles,
   type LogLimits,
   newEntryHeader,
   partitionKey,
@@ -15,26 +20,67 @@ import {
   recover,
   SegmentLog,
 } from "../log/mod.ts";
+import { isAlone, isMember, type Membership } from "../model/cluster.ts";
 import { COMMAND_HEADER_BYTES, type ControlCommand, putCommand } from "../model/command-codec.ts";
-import type { ProduceSink } from "../model/produce.ts";
-import { createRaft, type RaftReady, type RaftState, step } from "../raft/mod.ts";
+import { type Refusal, refuse } from "../model/errors.ts";
+import type { Ack, ProduceSink } from "../model/produce.ts";
+import {
+  createRaft,
+  type RaftMessage,
+  type RaftReady,
+  type RaftState,
+  step,
+  termAt,
+} from "../raft/mod.ts";
 import { Applier } from "./apply.ts";
 import { Batcher, type SealedEntry } from "./batcher.ts";
+import { Concerns, type WriteConcern } from "./concerns.ts";
+import { FileReceiver, FileSender, type PieceHead } from "./file-transfer.ts";
+import { Followers } from "./followers.ts";
+import { Intake } from "./intake.ts";
 import { type Clock, LogTime } from "./log-time.ts";
-import type { RequestTurn } from "./ports.ts";
-import { EntryCallbacks, ProduceWaiters, RecordWishes } from "./waiters.ts";
+import { Members } from "./members.ts";
+import {
+  decodePeer,
+  encodePieceHead,
+  encodeRaft,
+  encodeTalk,
+  type PeerTalk,
+} from "./peer-codec.ts";
+import type { PeerAddress, PeerHello, RequestTurn, Transport } from "./ports.ts";
+import { Reads } from "./reads.ts";
+import { EntryCallbacks, RecordWishes } from "./waiters.ts";
+
+/** What a replica is told about its part in a cluster. */
+export interface ClusterOptions {
+  readonly writeConcern: WriteConcern;
+  /** Milliseconds between two ticks. */
+  readonly tickMs: number;
+  readonly electionTicks: number;
+  readonly heartbeatTicks: number;
+  /** Base of this node's HTTP address. */
+  readonly httpUrl: string;
+  /** Where members are reached, over what the membership says. */
+  readonly addresses: readonly PeerAddress[];
+  /** A follower that lacks more of the log than so many bytes gets files instead. */
+  readonly catchUpBytes: number;
+}
 
 /** What a replica is made of. */
 export interface ReplicaOptions {
-  readonly nodeId: string;
+  readonly identity: Identity;
   readonly disk: Disk;
+  readonly transport: Transport;
   readonly clock: Clock;
   readonly sink: ProduceSink;
   readonly requestTurn: RequestTurn;
   readonly logger: Logger;
   readonly limits: LogLimits;
+  readonly cluster: ClusterOptions;
   /** Cluster settings that this node asks for when it leads. */
   readonly settings: { readonly idempotencyTtlMs: number; readonly idempotencyKeysMax: number };
+  /** In [0, 1): for election timeouts. */
+  readonly random: () => number;
   readonly randomId: () => string;
   readonly randomSalt: () => number;
 }
@@ -48,34 +94,91 @@ const GATHER_MS_MAX = 1;
 /** Passes of the event loop in a row that brought nothing: nobody is in the middle of sending. */
 const EMPTY_PASSES = 2;
 const ROOM_INTERVAL_MS = 1000;
+const UPKEEP_INTERVAL_MS = 50;
+/** Of one follower: what may be on its way to it. */
+const INFLIGHT_BYTES_MAX = 16 << 20;
+const INFLIGHT_MESSAGES_MAX = 256;
+/** Clocks that differ by less agree. */
+const CLOCKS_AGREE_MS = 10_000;
+/** A node that starts asks for the commit index of a current leader this often. */
+const READY_TIMEOUT_MS = 2000;
+/** A refusal that cannot be confirmed for this long is not given. */
+const CONFIRM_TIMEOUT_MS = 2000;
+/** Entries that are sealed and not committed may take this much memory. */
+const UNCOMMITTED_BYTES_MAX = 256 << 20;
+
+const NOT_READY = refuse("not_ready", "The node is not ready to take writes");
+const STOPPING = refuse("not_ready", "The node is stopping");
+const NOT_LEADER = refuse("not_leader", "No leader is known at the moment");
+const NO_QUORUM = refuse("no_quorum", "Too much waits for a majority of the nodes");
+const UNKNOWN = refuse(
+  "timeout",
+  "The node stopped leading before the write was confirmed: it may have been stored or not",
+  { outcome: "unknown" },
+);
 
 /** One node: log, state and consensus, moved by `turn` and `tick`. */
 export class Replica {
   readonly state = new BrokerState();
   readonly log: SegmentLog;
   readonly raft: RaftState;
-  readonly waiters = new ProduceWaiters();
+  readonly concerns: Concerns;
   readonly callbacks = new EntryCallbacks();
   readonly wishes = new RecordWishes();
   readonly batcher: Batcher;
+  readonly reads: Reads;
+  readonly members: Members;
   readonly sink: ProduceSink;
+  readonly transport: Transport;
+  readonly identity: Identity;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  /** What this node says of itself. */
+  readonly self: PeerHello;
   /** What start took, for logs and metrics. */
   readonly replayedEntries: number;
+  /** Elections that this node has won. */
+  elections = 0;
+  /** Entries that were fetched again because they were lost or damaged here. */
+  repairedEntries = 0;
+  /** Called when pending state is dropped: this node no longer leads. */
+  onLost: () => void = () => undefined;
+  /** Called when other files took the place of this log: a new replica is to be made of them. */
+  onReplaced: () => void = () => undefined;
+  /** Called at the end of each turn in which a topic went away or its floor rose. */
+  onTopicChange: (topicId: number) => void = () => undefined;
   readonly #disk: Disk;
-  readonly #clock: Clock;
   readonly #time: LogTime;
   readonly #requestTurn: RequestTurn;
-  readonly #logger: Logger;
   readonly #settings: ReplicaOptions["settings"];
+  readonly #cluster: ClusterOptions;
+  readonly #random: () => number;
   readonly #applier: Applier;
-  readonly #unapplied: SealedEntry[] = [];
+  readonly #followers: Followers;
+  readonly #intake = new Intake();
+  readonly #sender: FileSender;
+  readonly #receiver: FileReceiver;
+  #incoming: IncomingFiles | undefined;
+  #unapplied: SealedEntry[] = [];
+  #unappliedBytes = 0;
   readonly #header = newEntryHeader();
+  #appliedChain: ChainEnd;
+  /** Clocks of the peers, as they were when they last spoke, against this node's. */
+  readonly #clockSkewMs = new Map<string, number>();
+  readonly #lastContactMs = new Map<string, number>();
   #isReady = false;
+  #isLeading = false;
+  #isAskingReady = false;
   #isStopping = false;
   #isDetached = false;
   #wasFull = false;
   #isTurnRequested = false;
   #lastWriteMs = 0;
+  #lastUpkeepMs = Number.NEGATIVE_INFINITY;
+  /** Last entry that this node sealed as a leader. */
+  #sealedIndex = 0;
+  #isSealingMembership = false;
+  #hasHandedOver = false;
   /** Requests that the batcher had when the loop last passed, and when waiting for more ends. */
   #gathered = 0;
   #emptyPasses = 0;
@@ -86,22 +189,26 @@ export class Replica {
   #gatherUntilMs = 0;
   #lastRoomMs = 0;
   #hardState: HardState;
-  /** Called at the end of each turn in which a topic went away or its floor rose. */
-  onTopicChange: (topicId: number) => void = () => undefined;
+  #redirect: Refusal | undefined;
+  #redirectUrl = "";
 
   /** Recovers the log and the state. Blocks; nothing is served yet. Throws `FatalError`, `FileError`. */
   constructor(options: ReplicaOptions) {
-    const { disk } = options;
+    const { disk, cluster } = options;
     this.#disk = disk;
-    this.#clock = options.clock;
+    this.clock = options.clock;
+    this.transport = options.transport;
     this.#requestTurn = options.requestTurn;
-    this.#logger = options.logger;
+    this.logger = options.logger;
     this.#settings = options.settings;
+    this.#cluster = cluster;
+    this.#random = options.random;
     this.sink = options.sink;
 
     let applier: Applier | undefined;
+    const { hardState } = options.identity;
     const recovered = recover(disk.files, {
-      nodeId: options.nodeId,
+      identity: options.identity,
       segmentBytes: options.limits.segmentBytes,
       randomId: options.randomId,
       randomSalt: options.randomSalt,
@@ -112,10 +219,14 @@ export class Replica {
       },
       report: (event, fields) => options.logger.warn(event, fields),
     });
-    const { chain } = recovered.active;
+    this.identity = { ...options.identity, meta: recovered.meta };
+    const { nodeId, clusterId, incarnation } = recovered.meta;
+    this.self = { nodeId, clusterId, incarnation, httpUrl: cluster.httpUrl };
+    const end = recovered.active.chain;
+    this.#appliedChain = recovered.appliedChain;
     this.state.topicIdMax = Math.max(this.state.topicIdMax, recovered.topicIdMax);
-    this.#applier = applier ?? new Applier(this.state, chain.index);
-    assert(this.#applier.appliedIndex === chain.index, "What is on the disk is applied");
+    this.#applier = applier ?? new Applier(this.state, this.#appliedChain.index);
+    assert(this.#applier.appliedIndex === this.#appliedChain.index, "What is committed is applied");
     this.#applier.onChange = (topic, partition) => {
       if (partition < 0) this.onTopicChange(topic.id);
       else this.wishes.grant(partitionKey(topic.id, partition), topic.nextOffset[partition] ?? 0);
@@ -127,35 +238,105 @@ export class Replica {
       limits: options.limits,
       randomSalt: options.randomSalt,
     });
-    this.#hardState = recovered.hardState;
-    this.#time = new LogTime(options.clock, chain.timestampMs);
+    for (const bytes of recovered.unapplied) {
+      const view = viewOf(bytes);
+      readEntryHeader(view, 0, this.#header);
+      this.#noteUnapplied({ index: this.#header.index, bytes, view, at: 0, slab: undefined });
+    }
+    // A membership that was replayed and not saved before the end is saved now; it holds from there on.
+    const replayed = this.#applier.configured;
+    this.#hardState =
+      replayed !== undefined && replayed.index > hardState.configurationIndex
+        ? { ...hardState, configurationIndex: replayed.index, membership: replayed.membership }
+        : hardState;
+    this.#applier.onConfigured = (membership, index) => this.#saveMembership(membership, index);
+    this.#time = new LogTime(options.clock, end.timestampMs);
+    const { membership } = this.#hardState;
     this.raft = createRaft({
-      nodeId: options.nodeId,
-      voters: recovered.hardState.voters,
-      term: recovered.hardState.term,
-      vote: recovered.hardState.vote,
-      commitIndex: recovered.hardState.commitIndex,
-      lastIndex: chain.index,
-      lastTerm: chain.term,
+      nodeId,
+      configuration: membership,
+      configurationIndex: this.#hardState.configurationIndex,
+      term: hardState.term,
+      vote: hardState.vote,
+      commitIndex: this.#appliedChain.index,
+      appliedIndex: this.#appliedChain.index,
+      lastIndex: end.index,
+      runs: recovered.terms.map(([index, term]) => ({ index, term })),
+      electionTicks: cluster.electionTicks,
+      heartbeatTicks: cluster.heartbeatTicks,
+      random: this.#random(),
+      // What is not known of the past might be a promise: without its old life a node has no say.
+      isFenced: !isMember(membership, this.self),
+      inflightBytesMax: INFLIGHT_BYTES_MAX,
+      inflightMessagesMax: INFLIGHT_MESSAGES_MAX,
     });
+    if (this.#hardState !== hardState) this.log.saveState(this.#hardState);
+    this.concerns = new Concerns(cluster.writeConcern);
+    this.reads = new Reads(
+      () => this.clock.monotonicMs(),
+      (context) => {
+        this.#take(step(this.raft, { kind: "read", context }));
+        this.wantTurn();
+      },
+    );
+    this.members = new Members(this);
     this.batcher = new Batcher({
       tail: this.log.tail,
-      chain,
+      chain: end,
       writeBytesMax: this.log.writeBytesMax,
-      nextIndex: () => {
-        const { appended } = step(this.raft, { kind: "proposed", entries: 1 });
-        assert(appended !== undefined, "A leader's proposal has a place in the log");
-        return { index: appended.firstIndex, term: appended.term };
+      nextIndex: () => this.#propose(),
+    });
+    this.batcher.onSeal = (entry) => this.#noteUnapplied(entry);
+    this.#followers = new Followers({
+      raft: this.raft,
+      log: this.log,
+      transport: this.transport,
+      encode: (message) => encodeRaft(message, this.clock.wallMs()),
+      sent: (to, prevIndex, lastIndex, bytes) =>
+        this.#take(step(this.raft, { kind: "sent", to, prevIndex, lastIndex, bytes })),
+      needsFiles: (to, nextIndex) => {
+        const offer = this.#sender.offer(to, nextIndex);
+        if (offer !== undefined)
+          this.#take(step(this.raft, { kind: "snapshotStarted", to, index: offer.index }));
+      },
+      catchUpBytes: cluster.catchUpBytes,
+      wantTurn: () => this.wantTurn(),
+    });
+    const transfer = {
+      disk,
+      log: this.log,
+      logger: options.logger,
+      nowMs: () => this.clock.monotonicMs(),
+      talk: (to: string, talk: PeerTalk): void => {
+        this.transport.send(to, "urgent", [encodeTalk(talk, this.clock.wallMs())]);
+      },
+      sendPiece: (to: string, piece: PieceHead, bytes: Uint8Array): void => {
+        this.transport.send(to, "bulk", [encodePieceHead(piece, this.clock.wallMs()), bytes]);
+      },
+    };
+    this.#sender = new FileSender(transfer);
+    this.#receiver = new FileReceiver({
+      ...transfer,
+      complete: (incoming) => {
+        this.#incoming = incoming;
+        this.wantTurn();
       },
     });
-    this.batcher.onSeal = (entry) => this.#unapplied.push(entry);
     this.log.reader.onRetire = () => this.wantTurn();
     disk.onWake = () => this.turn();
+    this.transport.onWake = () => this.turn();
+    this.transport.introduce(this.self);
+    this.#meetPeers(membership);
   }
 
-  /** Whether what this node answers is the committed state of a current leader. */
+  /** Whether what this node answers to reads is committed, and as new as a current leader's when it started. */
   get isReady(): boolean {
     return this.#isReady;
+  }
+
+  /** Whether this node takes writes: it leads, and the entry that opens its term is applied. */
+  get isLeading(): boolean {
+    return this.#isLeading && !this.#isStopping;
   }
 
   /** Whether new work is refused because the node is going down. */
@@ -165,6 +346,16 @@ export class Replica {
 
   get appliedIndex(): number {
     return this.#applier.appliedIndex;
+  }
+
+  /** Who belongs to the cluster, as far as this node has applied and saved it. */
+  get membership(): Membership {
+    return this.#hardState.membership;
+  }
+
+  /** A membership is applied and not saved yet. */
+  get isSavingMembership(): boolean {
+    return this.#hardState.configurationIndex !== this.raft.configurationIndex;
   }
 
   /** Index that the entry now being built, or the next one, gets. */
@@ -177,12 +368,79 @@ export class Replica {
     return this.batcher.isOpen ? this.openIndex : this.raft.lastIndex;
   }
 
+  /** When a peer last said anything: milliseconds ago, `Infinity` for never. */
+  lastContactMs(nodeId: string): number {
+    return this.clock.monotonicMs() - (this.#lastContactMs.get(nodeId) ?? Number.NEGATIVE_INFINITY);
+  }
+
   /** The time for an entry that is opened now. */
   readonly now = (): number => this.#time.now();
 
   /** Time of the open entry, or of one that would be opened now. */
   entryTime(): number {
     return this.batcher.isOpen ? this.batcher.timestampMs : this.#time.now();
+  }
+
+  /** Why a write cannot be taken here; undefined when it can. */
+  writeGate(): Refusal | undefined {
+    if (this.#isLeading && !this.#isStopping) {
+      return this.#unappliedBytes > UNCOMMITTED_BYTES_MAX ? NO_QUORUM : undefined;
+    }
+    if (this.#isStopping) return STOPPING;
+    const { leaderId, nodeId } = this.raft;
+    if (leaderId === nodeId) return NOT_READY;
+    if (leaderId === undefined) return this.#isReady ? NOT_LEADER : NOT_READY;
+    const leader_url = this.urlOf(leaderId);
+    if (leader_url === "") return NOT_LEADER;
+    if (this.#redirectUrl !== leader_url) {
+      this.#redirectUrl = leader_url;
+      this.#redirect = refuse("redirect_to_leader", "Writes go to the leader", { leader_url });
+    }
+    return this.#redirect;
+  }
+
+  /** Base of a member's HTTP address; empty when it is not known. */
+  urlOf(nodeId: string): string {
+    if (nodeId === this.self.nodeId) return this.self.httpUrl;
+    const said = this.transport.link(nodeId).hello?.httpUrl;
+    if (said !== undefined && said !== "") return said;
+    const member = this.membership.members.find((known) => known.nodeId === nodeId);
+    if (member !== undefined && member.httpUrl !== "") return member.httpUrl;
+    // Until it was met, a node is taken to serve one port above the one it talks to its peers on.
+    const address = this.#cluster.addresses.find((known) => known.nodeId === nodeId);
+    if (address === undefined) return "";
+    const host = address.host.includes(":") ? `[${address.host}]` : address.host;
+    return `http://${host}:${address.port + 1}`;
+  }
+
+  /** Adds a produce that waits for the entry now being built. */
+  waitFor(
+    ack: Ack,
+    waiter: number,
+    firstOffset: number,
+    count: number,
+    partition: number,
+    duplicate: number,
+  ): void {
+    const voters = this.#hardState.membership.voters.length;
+    const { openIndex } = this;
+    this.concerns.add(ack, voters, openIndex, waiter, firstOffset, count, partition, duplicate);
+  }
+
+  /**
+   * Calls `run` in a later turn, once everything that this node has taken so far is applied and it is certain that it still
+   * leads; or `lost` when that cannot be known.
+   */
+  confirm(run: () => void, lost: (refusal: Refusal) => void): void {
+    const confirm = (): void => {
+      this.reads.barrier(CONFIRM_TIMEOUT_MS, (answer) => {
+        if (answer.ok && this.#isLeading) run();
+        else lost(this.writeGate() ?? NOT_LEADER);
+      });
+    };
+    if (this.pendingIndex > this.appliedIndex)
+      this.callbacks.add(this.pendingIndex, confirm, () => lost(this.writeGate() ?? NOT_LEADER));
+    else confirm();
   }
 
   /** Says that the open entry has more in it. While a write is in flight, its completion brings the turn. */
@@ -202,34 +460,273 @@ export class Replica {
     this.#isTurnRequested = false;
     if (this.#isDetached) return;
     this.log.reader.recycle();
+    if (this.#incoming !== undefined) {
+      this.#makeWay(this.#incoming);
+      return;
+    }
+    this.#receive();
+    this.#complete();
+    this.#applyCommitted();
+    this.#submit();
+    this.#followers.replicate();
+    this.concerns.widened(this.membership, this.#matchOf, this.sink);
+    this.reads.wake(this.appliedIndex);
+    if (this.wishes.wakeSome(WOKEN_PER_TURN_MAX)) this.wantTurn();
+  }
+
+  /** A complete set of files waits to take the place of this log: once nothing is under way, this replica is over. */
+  #makeWay(incoming: IncomingFiles): void {
+    this.#isReady = false;
+    this.#complete();
+    if (!this.log.isQuiet) return;
+    this.#isDetached = true;
+    // Readers that wait here look again, and find the one that comes after.
+    this.wishes.wakeAll();
+    this.log.replaceBy(incoming, { ...this.#hardState, configurationIndex: 0 });
+    const { index } = incoming.offer;
+    this.logger.info("files_installed", { index });
+    for (const nodeId of this.membership.members.map((member) => member.nodeId)) {
+      const talk = { kind: "filesEnded", index, isInstalled: true } as const;
+      this.transport.send(nodeId, "urgent", [encodeTalk(talk, this.clock.wallMs())]);
+    }
+    this.onReplaced();
+  }
+
+  readonly #matchOf = (nodeId: string): number => this.raft.progress.get(nodeId)?.matchIndex ?? 0;
+
+  /** Takes what the disk has finished. */
+  #complete(): void {
     for (const completion of this.#disk.poll()) {
       const event = this.log.completed(completion);
       if (event === undefined) continue;
       if (event.kind === "synced") {
         // Whoever is answered now and whoever came meanwhile: about as many as may send again.
         this.#expected = this.#inFlight + this.batcher.added - this.#submitted;
-        this.#take(step(this.raft, { kind: "persisted", index: event.index, term: event.term }));
-      } else this.#take(step(this.raft, { kind: "voteSaved", term: event.state.term }));
+        const term = termAt(this.raft, event.index) ?? 0;
+        this.#take(step(this.raft, { kind: "persisted", index: event.index, term }));
+        this.concerns.synced(event.index, this.raft.commitIndex, this.sink);
+      } else this.#stateSaved(event.state);
     }
-    this.#applyCommitted();
-    this.#submit();
-    if (this.wishes.wakeSome(WOKEN_PER_TURN_MAX)) this.wantTurn();
   }
 
-  /** Time goes on: elections, the idle frame, background work. Call about every 50 ms. */
+  #stateSaved(state: HardState): void {
+    const { term, vote, configurationIndex: index, membership } = state;
+    this.#take(step(this.raft, { kind: "stateSaved", term, vote }));
+    if (index <= this.raft.configurationIndex) return;
+    // It holds from here on, and not before: a restart would not know of it.
+    this.#take(step(this.raft, { kind: "configured", configuration: membership, index }));
+    this.#tellApplied();
+    const isFenced = !isMember(membership, this.self);
+    if (isFenced !== this.raft.isFenced) this.#take(step(this.raft, { kind: "fence", isFenced }));
+    this.logger.info("membership", {
+      index,
+      epoch: membership.epoch,
+      voters: membership.voters.join(","),
+      learners: membership.learners.join(","),
+    });
+    this.#meetPeers(membership);
+    this.members.tick();
+  }
+
+  #meetPeers(membership: Membership): void {
+    const peers: PeerAddress[] = [];
+    for (const { nodeId, address } of membership.members) {
+      if (nodeId === this.self.nodeId) continue;
+      const listed = this.#cluster.addresses.find((known) => known.nodeId === nodeId);
+      const at = listed ?? addressOf(nodeId, address);
+      if (at !== undefined) peers.push(at);
+    }
+    // Nodes of the list that do not belong yet may ask which cluster this is.
+    for (const listed of this.#cluster.addresses) {
+      if (listed.nodeId === this.self.nodeId) continue;
+      if (!peers.some(({ nodeId }) => nodeId === listed.nodeId)) peers.push(listed);
+    }
+    this.transport.setPeers(peers);
+  }
+
+  #saveMembership(membership: Membership, configurationIndex: number): void {
+    this.#hardState = { ...this.#hardState, membership, configurationIndex };
+    this.#saveState();
+  }
+
+  #saveState(): void {
+    const commitIndex = Math.min(this.raft.commitIndex, this.log.syncedIndex);
+    this.#hardState = { ...this.#hardState, commitIndex };
+    this.log.saveState(this.#hardState);
+  }
+
+  /** Takes what peers sent. */
+  #receive(): void {
+    for (const delivery of this.transport.poll()) {
+      const { from } = delivery;
+      if (delivery.kind === "connected") {
+        this.logger.info("peer_connected", { node: from.nodeId });
+        if (from.clusterId === "") this.#welcome(from);
+        this.members.met(from);
+      } else if (delivery.kind === "disconnected") {
+        this.logger.warn("peer_disconnected", { node: from.nodeId });
+        this.#take(step(this.raft, { kind: "unreachable", nodeId: from.nodeId }));
+      } else this.#message(from, delivery.bytes);
+    }
+  }
+
+  /** A node that belongs nowhere is told where it belongs. */
+  #welcome(from: PeerHello): void {
+    const talk = {
+      kind: "form",
+      clusterId: this.self.clusterId,
+      membership: this.membership,
+    } as const;
+    this.transport.send(from.nodeId, "urgent", [encodeTalk(talk, this.clock.wallMs())]);
+  }
+
+  #message(from: PeerHello, bytes: Uint8Array): void {
+    const peer = decodePeer(bytes);
+    if (peer === undefined) {
+      this.logger.warn("peer_message_malformed", { node: from.nodeId, bytes: bytes.length });
+      return;
+    }
+    this.#lastContactMs.set(from.nodeId, this.clock.monotonicMs());
+    this.#clockSkewMs.set(from.nodeId, peer.wallMs - this.clock.wallMs());
+    if (peer.kind === "talk" && peer.talk.kind === "empty") this.#welcome(from);
+    if (from.clusterId !== this.self.clusterId) return;
+    if (peer.kind === "talk") {
+      this.#hear(from.nodeId, peer.talk);
+      return;
+    }
+    if (peer.kind === "piece") {
+      this.#receiver.take(from.nodeId, peer, peer.bytes);
+      return;
+    }
+    const { message } = peer;
+    if (message.from !== from.nodeId || message.to !== this.self.nodeId) return;
+    if (isCounted(message) && !this.#isKnown(from)) return;
+    if (message.kind !== "append") {
+      this.#take(step(this.raft, { kind: "received", message }));
+      return;
+    }
+    if (!this.#intake.isWhole(message, bytes, peer.entriesStart)) {
+      this.logger.warn("peer_entries_damaged", { node: from.nodeId, index: message.prevIndex + 1 });
+      return;
+    }
+    const ready = step(this.raft, { kind: "received", message });
+    this.#take(ready);
+    if (ready.accepted === undefined) return;
+    this.#intake.each(
+      bytes,
+      peer.entriesStart,
+      ready.accepted.firstIndex,
+      (entries, at, header) => {
+        this.#time.follow(header.timestampMs);
+        this.batcher.addEntry(entries, at, header);
+      },
+    );
+    assert(this.batcher.chain.index === ready.accepted.lastIndex, "What was accepted is taken");
+  }
+
+  /** What a peer says apart from consensus. */
+  #hear(from: string, talk: PeerTalk): void {
+    switch (talk.kind) {
+      case "wantFiles":
+        this.#sender.list(from, talk.index);
+        break;
+      case "files":
+        this.#receiver.listed(from, talk.offer);
+        break;
+      case "wantPiece":
+        this.#sender.piece(from, talk.index, talk.file, talk.position);
+        break;
+      case "filesEnded":
+        this.#sender.end(from, !talk.isInstalled);
+        this.#take(
+          step(
+            this.raft,
+            talk.isInstalled
+              ? { kind: "snapshotFinished", to: from, index: talk.index }
+              : { kind: "snapshotFailed", to: from },
+          ),
+        );
+        break;
+      default:
+        break;
+    }
+  }
+
+  /** Whether the membership knows this life of the node. */
+  #isKnown(from: PeerHello): boolean {
+    const { members } = this.membership;
+    const member = members.find(({ nodeId }) => nodeId === from.nodeId);
+    return member !== undefined && member.incarnation === from.incarnation;
+  }
+
+  /** Whatever a follower had is not to be counted on any more. */
+  forget(nodeId: string): void {
+    this.#take(step(this.raft, { kind: "forget", nodeId }));
+  }
+
+  /** Time goes on: elections, the idle frame, background work. Call every `tickMs`. */
   tick(): void {
     if (this.#isDetached) return;
-    this.#take(step(this.raft, { kind: "tick" }));
-    const now = this.#clock.monotonicMs();
+    // Who is alone has nobody to wait for.
+    const isDue = this.raft.role === "follower" && isAlone(this.membership, this.self.nodeId);
+    if (isDue) this.#take(step(this.raft, { kind: "campaign" }));
+    else this.#take(step(this.raft, { kind: "tick", random: this.#random() }));
+    const now = this.clock.monotonicMs();
+    if (now - this.#lastUpkeepMs >= UPKEEP_INTERVAL_MS) {
+      this.#lastUpkeepMs = now;
+      this.#upkeep(now);
+    }
+    this.reads.tick();
+    this.turn();
+  }
+
+  #upkeep(now: number): void {
     if (now - this.#lastRoomMs >= ROOM_INTERVAL_MS) {
       this.#lastRoomMs = now;
       this.log.askRoom();
     }
     this.#sayRoom();
     this.log.maintain(this.appliedIndex);
-    if (this.batcher.isEmpty && this.log.needsIdleFrame && now - this.#lastWriteMs >= IDLE_FRAME_MS)
-      this.log.appendIdleFrame();
-    this.turn();
+    const { commitIndex } = this.raft;
+    if (
+      this.batcher.isEmpty &&
+      this.log.needsIdleFrame(commitIndex) &&
+      now - this.#lastWriteMs >= IDLE_FRAME_MS
+    )
+      this.log.appendIdleFrame(commitIndex);
+    this.members.tick();
+    this.#receiver.tick();
+    for (const to of this.#sender.expired())
+      this.#take(step(this.raft, { kind: "snapshotFailed", to }));
+    this.#handOverWhenStuck(now);
+    this.#handOverAtEnd();
+    if (!this.#isReady && !this.#isStopping && !this.#isAskingReady) this.#askReady();
+  }
+
+  /** A leader whose disk does not answer would go on being heard, and take no write: another one should lead. */
+  #handOverWhenStuck(now: number): void {
+    const { electionTicks, tickMs } = this.#cluster;
+    if (!this.#isLeading || this.log.isIdle || this.raft.transferee !== undefined) return;
+    if (now - this.#lastWriteMs < 2 * electionTicks * tickMs) return;
+    const to = this.members.furthest();
+    if (to === undefined) return;
+    this.logger.warn("leadership_offered", { node: to, why: "the disk does not answer" });
+    this.transfer(to);
+  }
+
+  /** Ready is who has applied what a current leader had committed. */
+  #askReady(): void {
+    this.#isAskingReady = true;
+    this.reads.barrier(READY_TIMEOUT_MS, (answer) => {
+      this.#isAskingReady = false;
+      if (answer.ok) this.#becomeReady();
+    });
+  }
+
+  #becomeReady(): void {
+    if (this.#isStopping || this.#isReady) return;
+    this.#isReady = true;
+    this.logger.info("ready", { applied_index: this.appliedIndex, term: this.raft.term });
   }
 
   /** One line when records are refused for want of room, and one when they are taken again. */
@@ -238,14 +735,21 @@ export class Replica {
     if (isFull === this.#wasFull) return;
     this.#wasFull = isFull;
     const fields = { free_bytes: counts.freeBytes };
-    if (isFull) this.#logger.warn("disk_full", fields);
-    else this.#logger.info("disk_has_room", fields);
+    if (isFull) this.logger.warn("disk_full", fields);
+    else this.logger.info("disk_has_room", fields);
+  }
+
+  /** Hands leadership to a voter, once it has everything. */
+  transfer(to: string): void {
+    this.#take(step(this.raft, { kind: "transfer", to }));
+    this.wantTurn();
   }
 
   /** Takes no more work. What is under way is finished by further turns; `isIdle` says when it is. */
   stop(): void {
     this.#isStopping = true;
     this.#isReady = false;
+    this.reads.close();
   }
 
   /**
@@ -256,28 +760,58 @@ export class Replica {
     this.#isDetached = true;
   }
 
-  /** Whether no write is under way. */
+  /** Whether no write is under way; a leader that stops has handed over then, if there is anybody. */
   get isIdle(): boolean {
-    return this.batcher.isEmpty && this.log.isIdle && this.#unapplied.length === 0;
+    return this.#isDrained && (this.raft.role !== "leader" || !this.#canHandOver);
+  }
+
+  get #isDrained(): boolean {
+    if (!this.batcher.isEmpty || !this.log.isIdle) return false;
+    return this.raft.role !== "leader" || this.#unapplied.length === 0;
+  }
+
+  get #canHandOver(): boolean {
+    if (!this.#isStopping) return false;
+    return this.#hasHandedOver
+      ? this.raft.transferee !== undefined
+      : this.members.furthest() !== undefined;
+  }
+
+  /** A leader that stops, and has finished what it took, leaves the cluster with another one. */
+  #handOverAtEnd(): void {
+    if (!this.#isStopping || this.#hasHandedOver || !this.#isDrained) return;
+    const to = this.raft.role === "leader" ? this.members.furthest() : undefined;
+    if (to === undefined) return;
+    this.#hasHandedOver = true;
+    this.transfer(to);
   }
 
   #take(ready: RaftReady): void {
-    if (ready.vote !== undefined) {
-      this.#hardState = {
-        ...this.#hardState,
-        term: ready.vote.term,
-        vote: ready.vote.vote,
-        commitIndex: ready.commitIndex,
-      };
-      this.log.saveState(this.#hardState);
+    if (ready.lostLeadership === true) this.#lose();
+    if (ready.truncateFrom !== undefined) this.#truncate(ready.truncateFrom);
+    if (ready.hardState !== undefined) {
+      this.#hardState = { ...this.#hardState, ...ready.hardState };
+      this.#saveState();
     }
+    for (const message of ready.messages)
+      this.transport.send(message.to, "urgent", [encodeRaft(message, this.clock.wallMs())]);
+    for (const { context, index } of ready.reads ?? []) {
+      this.reads.confirmed(context, index);
+      this.wantTurn();
+    }
+    if (ready.snapshotOffered !== undefined)
+      this.#receiver.offered(ready.snapshotOffered.from, ready.snapshotOffered.index);
+    for (const context of ready.failedReads ?? []) this.reads.failed(context);
     if (ready.becameLeader === true) this.#lead();
   }
 
-  /** Opens the term, then brings the cluster settings up to date. Ready once both are applied. */
+  /** Opens the term, then brings the cluster settings up to date. Takes writes once both are applied. */
   #lead(): void {
-    this.#logger.info("became_leader", { term: this.raft.term, index: this.raft.lastIndex });
+    this.elections += 1;
+    const { term, lastIndex } = this.raft;
+    this.logger.info("became_leader", { term, index: lastIndex });
     this.state.dropPending();
+    if (this.#clocksAgree()) this.#time.stepForward();
     this.batcher.addNoOp(this.now);
     const { idempotencyTtlMs, idempotencyKeysMax } = this.#settings;
     if (
@@ -286,11 +820,72 @@ export class Replica {
     ) {
       this.propose([{ kind: "settings", idempotencyTtlMs, idempotencyKeysMax }]);
     }
-    this.callbacks.add(this.raft.lastIndex, () => {
-      this.#isReady = !this.#isStopping;
-      this.#logger.info("ready", { applied_index: this.appliedIndex, term: this.raft.term });
-    });
+    this.callbacks.add(
+      this.raft.lastIndex,
+      () => {
+        this.state.dropPending();
+        this.#isLeading = true;
+        this.#becomeReady();
+        this.members.tick();
+      },
+      () => undefined,
+    );
     this.wantTurn();
+  }
+
+  /** Whether a majority of the clocks, this node's among them, are near each other. */
+  #clocksAgree(): boolean {
+    const { voters } = this.membership;
+    const near = voters.filter((nodeId) => {
+      if (nodeId === this.self.nodeId) return true;
+      return Math.abs(this.#clockSkewMs.get(nodeId) ?? Number.POSITIVE_INFINITY) < CLOCKS_AGREE_MS;
+    });
+    return near.length > voters.length / 2;
+  }
+
+  /** Leads no more: pending state is nobody's, and what is not committed has an outcome that nobody here knows. */
+  #lose(): void {
+    this.logger.warn("lost_leadership", { term: this.raft.term });
+    this.#isLeading = false;
+    this.batcher.dropOpen();
+    const sealedIndex = this.#sealedIndex;
+    const gate = this.writeGate() ?? NOT_LEADER;
+    // What never got a place in the log may be sent elsewhere; the rest must not be written twice.
+    const refusalOf = (index: number): Refusal => (index > sealedIndex ? gate : UNKNOWN);
+    this.state.dropPending();
+    this.onLost();
+    this.concerns.lost(refusalOf, this.sink);
+    this.callbacks.refuse(refusalOf);
+  }
+
+  /** Entries from `index` on are no longer of the log: another leader has others in their place. */
+  #truncate(index: number): void {
+    const at = this.#unapplied.findIndex((entry) => entry.index >= index);
+    const first = this.#unapplied[at];
+    assert(first !== undefined && first.index === index, `Entry ${index} is not applied`);
+    const before = this.#unapplied[at - 1];
+    let end = this.#appliedChain;
+    if (before !== undefined) {
+      readEntryHeader(before.view, before.at, this.#header);
+      end = chainOf(this.#header);
+    }
+    this.logger.warn("log_truncated", {
+      after_index: end.index,
+      last_index: this.batcher.chain.index,
+    });
+    this.batcher.cut(end, first);
+    this.log.cut(end);
+    for (const entry of this.#unapplied.splice(at)) this.#forgetUnapplied(entry);
+  }
+
+  #noteUnapplied(entry: SealedEntry): void {
+    this.#unapplied.push(entry);
+    this.#unappliedBytes += entry.view.getUint32(entry.at, true);
+  }
+
+  #forgetUnapplied(entry: SealedEntry): void {
+    this.#unappliedBytes -= entry.view.getUint32(entry.at, true);
+    if (entry.slab !== undefined) entry.slab.pins -= 1;
   }
 
   /** Puts control commands into an entry of their own, so that they stand between what came before and after. Returns its index. */
@@ -306,6 +901,29 @@ export class Replica {
     return this.raft.lastIndex;
   }
 
+  /** Puts a membership into an entry of its own. Returns its index. */
+  proposeMembership(membership: Membership): number {
+    if (this.batcher.isOpen) this.batcher.seal();
+    const bytes = JSON.stringify(membership).length * 3;
+    this.batcher.open(COMMAND_HEADER_BYTES + bytes, this.now);
+    this.batcher.addCommand((writer: ByteWriter) =>
+      putCommand(writer, { kind: "configured", membership }),
+    );
+    this.#isSealingMembership = true;
+    this.batcher.seal();
+    this.#isSealingMembership = false;
+    this.wantTurn();
+    return this.raft.lastIndex;
+  }
+
+  /** Gives the entry that is being sealed its place in the log. */
+  #propose(): { readonly index: number; readonly term: number } {
+    const isConfiguration = this.#isSealingMembership;
+    this.#take(step(this.raft, { kind: "proposed", entries: 1, isConfiguration }));
+    this.#sealedIndex = this.raft.lastIndex;
+    return { index: this.raft.lastIndex, term: this.raft.term };
+  }
+
   #applyCommitted(): void {
     // What is applied is committed and durable here.
     const until = Math.min(this.raft.commitIndex, this.log.syncedIndex);
@@ -313,36 +931,49 @@ export class Replica {
     let count = 0;
     for (const entry of this.#unapplied) {
       if (entry.index > until) break;
-      const isEntry = readEntryHeader(entry.slab.view, entry.at, this.#header);
+      const isEntry = readEntryHeader(entry.view, entry.at, this.#header);
       assert(isEntry, "What was sealed is an entry");
-      this.#applier.apply(entry.slab.bytes, entry.slab.view, entry.at, this.#header);
-      entry.slab.pins -= 1;
+      this.#applier.apply(entry.bytes, entry.view, entry.at, this.#header);
+      this.#forgetUnapplied(entry);
       count += 1;
     }
+    this.#appliedChain = chainOf(this.#header);
     this.#unapplied.splice(0, count);
+    this.#tellApplied();
     this.sink.submittedMs = this.#lastWriteMs;
-    this.waiters.wake(this.appliedIndex, this.sink);
+    this.concerns.applied(this.appliedIndex, this.sink);
     this.callbacks.wake(this.appliedIndex);
+  }
+
+  /** A membership counts as applied once it is saved, and what stands behind it no sooner. */
+  #tellApplied(): void {
+    const { configurationIndex } = this.#hardState;
+    const index = this.isSavingMembership
+      ? Math.min(this.appliedIndex, configurationIndex - 1)
+      : this.appliedIndex;
+    if (index > this.raft.appliedIndex) this.#take(step(this.raft, { kind: "applied", index }));
   }
 
   /**
    * Whether requests are still coming in: then the next pass of the event loop brings more of them into this write, and a
    * write costs the processor as much as ten requests do. No timer: it ends when as many are here as were under way when
-   * the last write ended, when two passes bring nothing, or in time.
+   * the last write ended, when two passes bring nothing, or in time. What a leader sent is not waited with.
    */
   #isGathering(): boolean {
-    if (this.batcher.queue.length > 0) return false;
+    if (this.batcher.queue.length > 0 || !this.#isLeading) return false;
     if (this.batcher.added - this.#submitted >= this.#expected) return false;
     this.#emptyPasses = this.batcher.added === this.#gathered ? this.#emptyPasses + 1 : 0;
     if (this.#emptyPasses >= EMPTY_PASSES) return false;
     this.#gathered = this.batcher.added;
-    const now = this.#clock.monotonicMs();
+    const now = this.clock.monotonicMs();
     if (this.#gatherUntilMs === 0) this.#gatherUntilMs = now + GATHER_MS_MAX;
     return now < this.#gatherUntilMs;
   }
 
   #submit(): void {
     if (!this.log.isIdle || this.batcher.isEmpty) return;
+    // No entry becomes durable before its term is: a start would take that for a lost promise.
+    if (!this.raft.isStateSaved) return;
     if (this.#isGathering()) {
       this.wantTurn();
       return;
@@ -350,7 +981,7 @@ export class Replica {
     this.#gatherUntilMs = 0;
     const write = this.batcher.take();
     if (write === undefined) return;
-    if (!this.log.append(write)) {
+    if (!this.log.append(write, this.raft.commitIndex)) {
       // No segment has room yet: its preparation is under way, and its completion brings a turn.
       this.log.maintain(this.appliedIndex);
       return;
@@ -358,6 +989,20 @@ export class Replica {
     this.batcher.queue.shift();
     this.#inFlight = this.batcher.added - this.#submitted;
     this.#submitted = this.batcher.added;
-    this.#lastWriteMs = this.#clock.monotonicMs();
+    this.#lastWriteMs = this.clock.monotonicMs();
   }
+}
+
+/** Messages by which a node is counted: only the life of it that the membership means has a say. */
+const isCounted = ({ kind }: RaftMessage): boolean =>
+  kind === "appendReply" ||
+  kind === "heartbeatReply" ||
+  kind === "voteReply" ||
+  kind === "preVoteReply";
+
+/** Reads `host:port`; undefined when it is none. */
+function addressOf(nodeId: string, address: string): PeerAddress | undefined {
+  const match = /^(?:\[([^\]]+)\]|([^:[\]]+)):(\d{1,5})$/.exec(address);
+  const host = match?.[1] ?? match?.[2];
+  return host === undefined ? undefined : { nodeId, host, port: Number(match?.[3]) };
 }

@@ -32,7 +32,7 @@ export class RetentionPass {
 
   /** Starts a pass by the rules that are set, unless one is under way. */
   start(): void {
-    if (this.#isRunning || !this.#replica.isReady) return;
+    if (this.#isRunning || !this.#replica.isLeading) return;
     const { state } = this.#replica;
     this.#isRunning = true;
     // A damaged read has already stopped the node by the time this ends.

@@ -1,6 +1,7 @@
 // Who waits for which entry: produces in plain numbers, everything else as a callback. Woken when the entry is applied.
 
 import { assert } from "../lib/assert.ts";
+import type { Refusal } from "../model/errors.ts";
 import type { ProduceSink } from "../model/produce.ts";
 
 const CAPACITY_MIN = 1024;
@@ -41,22 +42,40 @@ export class ProduceWaiters {
     this.#size += 1;
   }
 
-  /** Answers everyone who waits for an entry up to `appliedIndex`: stored, and synced as asked. */
-  wake(appliedIndex: number, sink: ProduceSink): void {
+  /** Index of the entry that the oldest one waits for; `Infinity` when nobody waits. */
+  get nextIndex(): number {
+    return this.#size === 0 ? Number.POSITIVE_INFINITY : (this.#entryIndex[this.#head] as number);
+  }
+
+  /**
+   * Tells everyone who waits for an entry up to `index` that it is stored, and how widely it is synced.
+   * @param into Where they go on waiting: for more nodes than that.
+   */
+  wake(index: number, synced: number, sink: ProduceSink, into?: ProduceWaiters): void {
     const mask = this.#waiter.length - 1;
-    while (this.#size > 0 && (this.#entryIndex[this.#head] as number) <= appliedIndex) {
+    while (this.#size > 0 && (this.#entryIndex[this.#head] as number) <= index) {
       const at = this.#head;
       this.#head = (at + 1) & mask;
       this.#size -= 1;
-      sink.produced(
-        this.#waiter[at] as number,
-        this.#firstOffset[at] as number,
-        this.#count[at] as number,
-        this.#partition[at] as number,
-        this.#entryIndex[at] as number,
-        1,
-        this.#duplicate[at] as number,
-      );
+      const entryIndex = this.#entryIndex[at] as number;
+      const waiter = this.#waiter[at] as number;
+      const firstOffset = this.#firstOffset[at] as number;
+      const count = this.#count[at] as number;
+      const partition = this.#partition[at] as number;
+      const duplicate = this.#duplicate[at] as number;
+      into?.add(entryIndex, waiter, firstOffset, count, partition, duplicate);
+      sink.produced(waiter, firstOffset, count, partition, entryIndex, synced, duplicate);
+    }
+  }
+
+  /** Refuses everyone: by what `refusalOf` says of the entry that they waited for. */
+  refuse(refusalOf: (entryIndex: number) => Refusal, sink: ProduceSink): void {
+    const mask = this.#waiter.length - 1;
+    while (this.#size > 0) {
+      const at = this.#head;
+      this.#head = (at + 1) & mask;
+      this.#size -= 1;
+      sink.refused(this.#waiter[at] as number, refusalOf(this.#entryIndex[at] as number));
     }
   }
 
@@ -80,20 +99,27 @@ export class ProduceWaiters {
   }
 }
 
+/** One who waits for an entry, and what becomes of it. */
+interface EntryCallback {
+  readonly index: number;
+  readonly run: () => void;
+  readonly lost: (refusal: Refusal) => void;
+}
+
 /** Callbacks that wait for an entry, for what is asked less often. */
 export class EntryCallbacks {
-  readonly #waiting: { readonly index: number; readonly run: () => void }[] = [];
+  readonly #waiting: EntryCallback[] = [];
 
   /** Callbacks that wait. */
   get size(): number {
     return this.#waiting.length;
   }
 
-  /** Calls `run` once the entry at `index` is applied. */
-  add(index: number, run: () => void): void {
+  /** Calls `run` once the entry at `index` is applied, or `lost` when this node no longer decides what that will be. */
+  add(index: number, run: () => void, lost: (refusal: Refusal) => void): void {
     let at = this.#waiting.length;
     while (at > 0 && (this.#waiting[at - 1]?.index ?? 0) > index) at -= 1;
-    this.#waiting.splice(at, 0, { index, run });
+    this.#waiting.splice(at, 0, { index, run, lost });
   }
 
   /** Runs what waited for entries up to `appliedIndex`. */
@@ -103,6 +129,11 @@ export class EntryCallbacks {
       count += 1;
     if (count === 0) return;
     for (const { run } of this.#waiting.splice(0, count)) run();
+  }
+
+  /** Refuses everyone. */
+  refuse(refusalOf: (entryIndex: number) => Refusal): void {
+    for (const { index, lost } of this.#waiting.splice(0)) lost(refusalOf(index));
   }
 }
 
@@ -139,6 +170,12 @@ export class RecordWishes {
       this.#granted.push(wish);
     }
     if (wishes.size === 0) this.#byPartition.delete(key);
+  }
+
+  /** Wakes every reader: nothing is granted here any more. */
+  wakeAll(): void {
+    for (const key of [...this.#byPartition.keys()]) this.grant(key, Number.POSITIVE_INFINITY);
+    while (this.wakeSome(1000));
   }
 
   /** Wakes up to `max` readers, so that ten thousand of them do not hold one turn. True: there are more. */

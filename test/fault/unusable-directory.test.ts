@@ -37,10 +37,10 @@ const cases: readonly {
 }[] = [
   {
     name: "a directory of another format version",
-    damage: (dataDir) => editChecked(join(dataDir, "meta.json"), { format: 2 }),
+    damage: (dataDir) => editChecked(join(dataDir, "meta.json"), { format: 1 }),
     code: 9,
     reason: "data_format",
-    says: "format 2",
+    says: "format 1",
   },
   {
     name: "data without meta.json",

@@ -2,8 +2,9 @@
 
 import { silentLogger } from "../../src/lib/logger.ts";
 import type { Prng } from "../../src/lib/prng.ts";
+import { openIdentity } from "../../src/log/mod.ts";
 import type { Refusal } from "../../src/model/errors.ts";
-import { type Clock, NodeBroker, Replica } from "../../src/replica/mod.ts";
+import { ALONE, type Clock, NodeBroker, noPeers, Replica } from "../../src/replica/mod.ts";
 import type { SimDisk } from "../support/sim-disk.ts";
 import type { Produced } from "./outcomes.ts";
 import type { Plan } from "./plan.ts";
@@ -40,9 +41,14 @@ export class Node {
     this.life = life;
     this.disk = disk;
     this.settings = plan.settings[life % plan.settings.length] as Plan["settings"][number];
+    const randomId = (): string =>
+      Array.from({ length: 4 }, () => prng.u32().toString(16).padStart(8, "0")).join("");
     this.replica = new Replica({
-      nodeId: "node1",
+      identity: openIdentity(disk.files, { nodeId: "node1", randomId, startsAlone: true }),
       disk,
+      transport: noPeers(),
+      cluster: ALONE,
+      random: () => 0.5,
       clock: options.clock,
       sink: {
         submittedMs: 0,
@@ -63,8 +69,7 @@ export class Node {
       logger: silentLogger,
       limits: plan.limits,
       settings: this.settings,
-      randomId: () =>
-        Array.from({ length: 4 }, () => prng.u32().toString(16).padStart(8, "0")).join(""),
+      randomId,
       randomSalt: () => prng.u32(),
     });
     this.broker = new NodeBroker(this.replica, {

@@ -4,11 +4,11 @@ import { drainMicrotasks } from "bun:jsc";
 import { silentLogger } from "../../src/lib/logger.ts";
 import { Prng } from "../../src/lib/prng.ts";
 import type { Result } from "../../src/lib/result.ts";
-import type { LogLimits } from "../../src/log/mod.ts";
+import { type LogLimits, openIdentity } from "../../src/log/mod.ts";
 import type { Refusal } from "../../src/model/errors.ts";
 import type { ProduceRequest } from "../../src/model/produce.ts";
 import { RecordCursor } from "../../src/model/record.ts";
-import { NodeBroker, Replica } from "../../src/replica/mod.ts";
+import { ALONE, NodeBroker, noPeers, Replica } from "../../src/replica/mod.ts";
 import { SimDisk, type SimDiskOptions } from "./sim-disk.ts";
 
 /** How a produce ended. */
@@ -71,9 +71,13 @@ export class SimNode {
     this.disk = disk;
     this.clock = clock;
     let salt = 1;
+    const randomId = (): string => "0123456789abcdef".repeat(2);
     this.replica = new Replica({
-      nodeId: "node1",
+      identity: openIdentity(disk.files, { nodeId: "node1", randomId, startsAlone: true }),
       disk,
+      transport: noPeers(),
+      cluster: ALONE,
+      random: () => 0.5,
       clock,
       sink: {
         submittedMs: 0,
@@ -89,7 +93,7 @@ export class SimNode {
       logger: silentLogger,
       limits: { ...LIMITS, ...options.limits },
       settings: options.settings ?? { idempotencyTtlMs: 1e9, idempotencyKeysMax: 1e6 },
-      randomId: () => "0123456789abcdef".repeat(2),
+      randomId,
       randomSalt: () => ++salt,
     });
     this.broker = new NodeBroker(this.replica, {

@@ -97,6 +97,7 @@ test("entries hold what was added, in order per partition, each chunk in one pie
               syncedIndex: 0,
               firstIndex,
               previousChecksum,
+              commitIndex: 0,
             },
             segment.salt,
           );

@@ -17,6 +17,7 @@ test("never goes back, and keeps within a tenth of the time that has passed, wha
       let wall = YEAR_MS;
       const clock = { wallMs: () => wall, monotonicMs: () => monotonic };
       const time = new LogTime(clock, lastEntryMs);
+      time.stepForward();
       const first = time.now();
       expect(first).toBe(Math.max(lastEntryMs, YEAR_MS));
       let last = first;
@@ -40,6 +41,7 @@ test("comes back to a wall clock that stands still in its error, a tenth at a ti
   let monotonic = 0;
   let wall = 1_000_000;
   const time = new LogTime({ wallMs: () => wall, monotonicMs: () => monotonic }, 0);
+  time.stepForward();
   wall += 500;
   for (let i = 0; i < 100; i++) {
     monotonic += 100;
@@ -53,6 +55,7 @@ test("comes back to a wall clock that stands still in its error, a tenth at a ti
 test("a monotonic clock that goes back is taken to stand still", () => {
   let monotonic = 1000;
   const time = new LogTime({ wallMs: () => 50, monotonicMs: () => monotonic }, 0);
+  time.stepForward();
   monotonic = 0;
 
   expect(time.now()).toBe(50);

@@ -38,7 +38,7 @@ test("the ring answers what a list would, with every number as it was given, whi
           index += one.step;
         } else {
           const applied = index - one.wake;
-          waiters.wake(applied, sink);
+          waiters.wake(applied, 1, sink);
           while ((twin[0]?.[4] ?? Number.POSITIVE_INFINITY) <= applied)
             wanted.push(twin.shift() as number[]);
         }
@@ -50,16 +50,23 @@ test("the ring answers what a list would, with every number as it was given, whi
   );
 });
 
-test("callbacks run in the order of their entries, and those added on the way wait for theirs", () => {
+test("callbacks run in the order of their entries, those added on the way wait for theirs, and the lost are told", () => {
   const callbacks = new EntryCallbacks();
   const ran: string[] = [];
-  callbacks.add(5, () => ran.push("5a"));
-  callbacks.add(3, () => {
-    ran.push("3");
-    callbacks.add(4, () => ran.push("4 later"));
-  });
-  callbacks.add(5, () => ran.push("5b"));
-  callbacks.add(9, () => ran.push("9"));
+  const lost: string[] = [];
+  const add = (index: number, name: string, run: () => void = () => undefined): void =>
+    callbacks.add(
+      index,
+      () => {
+        ran.push(name);
+        run();
+      },
+      ({ code }) => lost.push(`${name} ${code}`),
+    );
+  add(5, "5a");
+  add(3, "3", () => add(4, "4 later"));
+  add(5, "5b");
+  add(9, "9");
   callbacks.wake(2);
   expect(ran).toEqual([]);
   callbacks.wake(5);
@@ -68,6 +75,11 @@ test("callbacks run in the order of their entries, and those added on the way wa
 
   expect(ran).toEqual(["3", "5a", "5b", "4 later"]);
   expect(callbacks.size).toBe(1);
+
+  callbacks.refuse((index) => ({ code: index === 9 ? "timeout" : "not_leader" }));
+
+  expect(lost).toEqual(["9 timeout"]);
+  expect(callbacks.size).toBe(0);
 });
 
 test("wishes are granted by the offset they wait for, woken in parts, and may be taken back", () => {

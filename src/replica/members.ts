@@ -1,0 +1,292 @@
+// Who belongs to the cluster, as the leader changes it: one change at a time, each an entry of the log that states the whole
+// outcome. Some changes are asked for; others the leader makes by itself: a node that lost what it had becomes a learner
+// under its new incarnation, is filled, and votes again.
+
+import { fail, type Result, succeed } from "../lib/result.ts";
+import { isAlone, type Member, type Membership } from "../model/cluster.ts";
+import { type Refusal, refuse } from "../model/errors.ts";
+import {
+  type ConfigurationChange,
+  changeSimply,
+  isJoint,
+  leaveJoint,
+  mayChangeConfiguration,
+} from "../raft/mod.ts";
+import type { PeerHello } from "./ports.ts";
+import type { Replica } from "./replica.ts";
+
+/** A learner that lacks fewer entries than this has caught up. */
+const CAUGHT_UP_ENTRIES = 1000;
+/** Leadership is offered to a node of higher priority at most this often. */
+const TRANSFER_INTERVAL_MS = 10_000;
+/** Nodes of a cluster, learners included: what fits the page that a node keeps them on. */
+const MEMBERS_MAX = 12;
+const NODE_ID_RULE = /^[A-Za-z0-9._-]{1,120}$/;
+const ADDRESS_RULE = /^(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]{1,255}):\d{1,5}$/;
+
+/** The membership of one replica, when it leads. */
+export class Members {
+  readonly #replica: Replica;
+  readonly #transfers: ((answer: Result<undefined, Refusal>) => void)[] = [];
+  #lastTransferMs = Number.NEGATIVE_INFINITY;
+
+  constructor(replica: Replica) {
+    this.#replica = replica;
+  }
+
+  /** A peer has come: does it still have what it had? */
+  met(hello: PeerHello): void {
+    const { raft, membership } = this.#replica;
+    if (raft.role !== "leader") return;
+    const member = membership.members.find((known) => known.nodeId === hello.nodeId);
+    if (member === undefined || member.incarnation === hello.incarnation) return;
+    // Whatever it had acknowledged is not to be counted on, from this moment.
+    this.#replica.forget(hello.nodeId);
+    this.tick();
+  }
+
+  /** What the leader does by itself: at most one change. */
+  tick(): void {
+    this.#endTransfers();
+    const { raft, membership } = this.#replica;
+    if (raft.role !== "leader" || !this.#replica.isLeading) return;
+    if (raft.mustLeaveJoint) {
+      this.#leaveJoint();
+      return;
+    }
+    if (!mayChangeConfiguration(raft)) return;
+    for (const member of membership.members) if (this.#mend(member)) return;
+    this.#handOver();
+  }
+
+  #leaveJoint(): void {
+    if (!mayChangeConfiguration(this.#replica.raft)) return;
+    const { membership } = this.#replica;
+    const left = leaveJoint(membership);
+    if (left.ok) this.#propose({ ...membership, ...left.value });
+  }
+
+  /** Brings one member up to date. True: a change was proposed. */
+  #mend(member: Member): boolean {
+    const { membership, transport, identity, raft } = this.#replica;
+    const { nodeId } = member;
+    const hello =
+      nodeId === identity.meta.nodeId ? this.#replica.self : transport.link(nodeId).hello;
+    if (hello === undefined) return false;
+    if (hello.incarnation !== member.incarnation) {
+      if (nodeId === identity.meta.nodeId) return false;
+      const isKnown = member.incarnation !== "";
+      const isVoter = membership.voters.includes(nodeId);
+      // A voter that lost its log must not be counted as one until it has it again.
+      const changed =
+        isKnown && isVoter
+          ? changeSimply(membership, [{ kind: "addLearner", nodeId }])
+          : succeed(membership);
+      if (!changed.ok) return false;
+      this.#replica.logger.warn("member_returned_empty", { node: nodeId });
+      this.#propose(
+        withMember({ ...membership, ...changed.value }, nodeId, {
+          incarnation: hello.incarnation,
+          httpUrl: hello.httpUrl,
+          isReturning: member.isReturning || (isKnown && isVoter),
+        }),
+      );
+      return true;
+    }
+    if (hello.httpUrl !== "" && hello.httpUrl !== member.httpUrl) {
+      this.#propose(withMember(membership, nodeId, { httpUrl: hello.httpUrl }));
+      return true;
+    }
+    if (!member.isReturning || !membership.learners.includes(nodeId)) return false;
+    const progress = raft.progress.get(nodeId);
+    if (progress === undefined || progress.state !== "replicate") return false;
+    if (raft.lastIndex - progress.matchIndex > CAUGHT_UP_ENTRIES) return false;
+    const promoted = changeSimply(membership, [{ kind: "addVoter", nodeId }]);
+    if (!promoted.ok) return false;
+    this.#replica.logger.info("member_votes_again", { node: nodeId });
+    this.#propose(withMember({ ...membership, ...promoted.value }, nodeId, { isReturning: false }));
+    return true;
+  }
+
+  /** Hands leadership to a voter of higher priority that has everything. */
+  #handOver(): void {
+    const { raft, membership, identity, clock } = this.#replica;
+    if (isAlone(membership, identity.meta.nodeId) || raft.transferee !== undefined) return;
+    const own = membership.members.find(({ nodeId }) => nodeId === identity.meta.nodeId);
+    const better = membership.members
+      .filter(({ nodeId, priority }) => {
+        const progress = raft.progress.get(nodeId);
+        return (
+          membership.voters.includes(nodeId) &&
+          priority > (own?.priority ?? 0) &&
+          progress?.isActive === true &&
+          progress.matchIndex === raft.lastIndex
+        );
+      })
+      .sort((left, right) => right.priority - left.priority)[0];
+    const now = clock.monotonicMs();
+    if (better === undefined || now - this.#lastTransferMs < TRANSFER_INTERVAL_MS) return;
+    this.#lastTransferMs = now;
+    this.#replica.logger.info("leadership_offered", { node: better.nodeId, why: "priority" });
+    this.#replica.transfer(better.nodeId);
+  }
+
+  /** The voter that is furthest of all the others; undefined when there is none. */
+  furthest(): string | undefined {
+    const { raft, membership } = this.#replica;
+    return [...raft.progress]
+      .filter(
+        ([nodeId, { isActive }]) =>
+          nodeId !== raft.nodeId && isActive && membership.voters.includes(nodeId),
+      )
+      .sort(([, left], [, right]) => right.matchIndex - left.matchIndex)[0]?.[0];
+  }
+
+  #propose(membership: Membership): number {
+    return this.#replica.proposeMembership({ ...membership, epoch: membership.epoch + 1 });
+  }
+
+  /** One asked change: evaluated now, answered once it is applied. */
+  #change(
+    evaluate: (membership: Membership) => Result<Membership, Refusal>,
+  ): Promise<Result<{ readonly index: number }, Refusal>> {
+    const replica = this.#replica;
+    const gate = replica.writeGate();
+    if (gate !== undefined) return Promise.resolve(fail(gate));
+    const { raft, membership } = replica;
+    if (isJoint(membership) || !mayChangeConfiguration(raft) || replica.isSavingMembership)
+      return Promise.resolve(fail(refuse("change_in_progress")));
+    const changed = evaluate(membership);
+    if (!changed.ok) return Promise.resolve(changed);
+    if (changed.value === membership)
+      return Promise.resolve(succeed({ index: raft.configurationIndex }));
+    const index = this.#propose(changed.value);
+    return new Promise((resolve) => {
+      replica.callbacks.add(
+        index,
+        () => resolve(succeed({ index })),
+        (refusal) => resolve(fail(refusal)),
+      );
+    });
+  }
+
+  /** Adds a node that listens and does not vote. */
+  add(request: {
+    readonly nodeId: string;
+    readonly address: string;
+    readonly httpUrl: string;
+    readonly priority: number;
+  }): Promise<Result<{ readonly index: number }, Refusal>> {
+    const { nodeId, address, httpUrl, priority } = request;
+    return this.#change((membership) => {
+      if (!NODE_ID_RULE.test(nodeId))
+        return fail(
+          refuse("invalid_parameter", "node_id is 1 to 120 of A-Z a-z 0-9 . _ -", {
+            parameter: "node_id",
+          }),
+        );
+      if (!ADDRESS_RULE.test(address))
+        return fail(
+          refuse("invalid_parameter", "advertise_addr is host:port, IPv6 in brackets", {
+            parameter: "advertise_addr",
+          }),
+        );
+      const known = membership.members.find((member) => member.nodeId === nodeId);
+      if (known !== undefined) {
+        return known.address === address
+          ? succeed(membership)
+          : succeed(withMember(membership, nodeId, { address, httpUrl, priority }));
+      }
+      if (membership.members.length >= MEMBERS_MAX)
+        return fail(refuse("invalid_parameter", `A cluster has at most ${MEMBERS_MAX} nodes`));
+      const member: Member = {
+        nodeId,
+        address,
+        httpUrl,
+        priority,
+        incarnation: "",
+        isReturning: false,
+      };
+      const members = [...membership.members, member].sort(byId);
+      return this.#changed({ ...membership, members }, [{ kind: "addLearner", nodeId }]);
+    });
+  }
+
+  /** Makes a learner a voter. */
+  promote(nodeId: string): Promise<Result<{ readonly index: number }, Refusal>> {
+    return this.#change((membership) => {
+      if (!membership.members.some((member) => member.nodeId === nodeId)) return unknown(nodeId);
+      if (membership.voters.includes(nodeId)) return succeed(membership);
+      return this.#changed(membership, [{ kind: "addVoter", nodeId }]);
+    });
+  }
+
+  /** Takes a node out. */
+  remove(nodeId: string): Promise<Result<{ readonly index: number }, Refusal>> {
+    return this.#change((membership) => {
+      if (!membership.members.some((member) => member.nodeId === nodeId)) return unknown(nodeId);
+      if (membership.voters.length === 1 && membership.voters[0] === nodeId)
+        return fail(refuse("invalid_parameter", `Node ${nodeId} is the last voter`));
+      const members = membership.members.filter((member) => member.nodeId !== nodeId);
+      const removed = this.#changed(membership, [{ kind: "remove", nodeId }]);
+      return removed.ok ? succeed({ ...removed.value, members }) : removed;
+    });
+  }
+
+  /** Hands leadership over; resolves when this node has let go of it, or keeps it after all. */
+  transfer(nodeId: string): Promise<Result<undefined, Refusal>> {
+    const replica = this.#replica;
+    const gate = replica.writeGate();
+    if (gate !== undefined) return Promise.resolve(fail(gate));
+    const { membership, raft } = replica;
+    if (!membership.voters.includes(nodeId))
+      return Promise.resolve(
+        fail(refuse("not_found", `Node ${nodeId} is no voter of the cluster`)),
+      );
+    if (nodeId === raft.nodeId) return Promise.resolve(succeed(undefined));
+    if (raft.transferee !== undefined) return Promise.resolve(fail(refuse("change_in_progress")));
+    return new Promise((resolve) => {
+      this.#transfers.push(resolve);
+      replica.transfer(nodeId);
+    });
+  }
+
+  /** Answers those who wait for a transfer, once there is none under way. */
+  #endTransfers(): void {
+    const { raft } = this.#replica;
+    if (this.#transfers.length === 0 || raft.transferee !== undefined) return;
+    const hasLet = raft.role !== "leader";
+    for (const resolve of this.#transfers.splice(0))
+      resolve(
+        hasLet
+          ? succeed(undefined)
+          : fail(refuse("timeout", "The node did not take over in time", { outcome: "unknown" })),
+      );
+  }
+
+  #changed(
+    membership: Membership,
+    changes: readonly ConfigurationChange[],
+  ): Result<Membership, Refusal> {
+    const changed = changeSimply(membership, changes);
+    return changed.ok
+      ? succeed({ ...membership, ...changed.value })
+      : fail(refuse("invalid_parameter", changed.error));
+  }
+}
+
+const byId = (left: Member, right: Member): number => (left.nodeId < right.nodeId ? -1 : 1);
+
+const unknown = (nodeId: string): Result<Membership, Refusal> =>
+  fail(refuse("not_found", `Node ${nodeId} does not belong to the cluster`));
+
+const withMember = (
+  membership: Membership,
+  nodeId: string,
+  change: Partial<Member>,
+): Membership => ({
+  ...membership,
+  members: membership.members.map((member) =>
+    member.nodeId === nodeId ? { ...member, ...change } : member,
+  ),
+});

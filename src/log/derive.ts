@@ -13,7 +13,7 @@ import type { Files } from "./disk.ts";
 import { FileError } from "./disk.ts";
 import { ENTRY_HEADER_BYTES, fileName, SEGMENT_DATA_START } from "./format.ts";
 import { GrowingIndex, PARTITIONS_PER_TOPIC_MAX } from "./offset-index.ts";
-import { type ChainEnd, scanSegment } from "./segment-scan.ts";
+import { type ChainEnd, type EntryVisitor, scanSegment } from "./segment-scan.ts";
 import {
   compareItems,
   copyItem,
@@ -48,25 +48,32 @@ export interface MergeJob {
 
 const damaged = (message: string): Error => new FileError("damaged", message);
 
+/** Reads a whole sealed segment; returns its end. Throws `FileError` when it is not what it was. */
+export function verifySegment(
+  files: Files,
+  job: Omit<DeriveJob, "kind">,
+  visit: EntryVisitor = () => undefined,
+): ChainEnd {
+  const name = fileName(job.sequence, "log");
+  const scan = { salt: job.salt, from: SEGMENT_DATA_START, end: job.validBytes, chain: job.chain };
+  const result = scanSegment(files, name, scan, visit);
+  if (result.fault !== undefined || result.chain.index !== job.lastIndex) {
+    throw damaged(
+      `Cannot read ${name} at ${result.position}: ${result.fault ?? "it ends early"}, after index ${result.chain.index}`,
+    );
+  }
+  return result.chain;
+}
+
 /** Runs a `derive_segment` job. Throws `FileError` when the segment is not what it was. */
 export function deriveSegment(files: Files, job: DeriveJob): void {
   const index = new GrowingIndex();
   const delta = new DeltaBuilder();
-  const result = scanSegment(
-    files,
-    fileName(job.sequence, "log"),
-    { salt: job.salt, from: SEGMENT_DATA_START, end: job.validBytes, chain: job.chain },
-    (bytes, view, at, header, position) => {
-      index.addEntry(bytes, view, at, header, position);
-      const start = at + ENTRY_HEADER_BYTES + header.dataBytes;
-      delta.addCommands(bytes, view, start, start + header.commandBytes);
-    },
-  );
-  if (result.fault !== undefined || result.chain.index !== job.lastIndex) {
-    throw damaged(
-      `Cannot derive from ${fileName(job.sequence, "log")}: ${result.fault ?? "it ends early"} at ${result.position}, index ${result.chain.index}`,
-    );
-  }
+  const end = verifySegment(files, job, (bytes, view, at, header, position) => {
+    index.addEntry(bytes, view, at, header, position);
+    const start = at + ENTRY_HEADER_BYTES + header.dataBytes;
+    delta.addCommands(bytes, view, start, start + header.commandBytes);
+  });
   const indexName = fileName(job.sequence, "index");
   const deltaName = fileName(job.sequence, "delta");
   files.remove(indexName);
@@ -77,7 +84,7 @@ export function deriveSegment(files: Files, job: DeriveJob): void {
   for (const range of index.ranges()) {
     delta.addProgress(range.key, range.nextOffset, range.bytes);
   }
-  delta.write(files, deltaName, job.sequence, job.clusterId, result.chain);
+  delta.write(files, deltaName, job.sequence, job.clusterId, end);
   files.syncDirectory();
 }
 

@@ -55,7 +55,7 @@ export class EntryReader {
   /** Where the entry with this index begins, for those that were the next ones at the end of a read. */
   readonly #places = new Map<number, Place>();
   /** Called with what was found damaged, before the read rejects. */
-  onDamage: (message: string) => void = () => undefined;
+  onDamage: (segment: LiveSegment, message: string) => void = () => undefined;
 
   constructor(disk: Disk, segments: SegmentSet, tail: TailBuffer) {
     this.#disk = disk;
@@ -226,7 +226,7 @@ export class EntryReader {
 
   #damaged(segment: LiveSegment, position: number, what: string): never {
     const message = `Cannot read ${fileName(segment.sequence, "log")} at ${position}: ${what}`;
-    this.onDamage(message);
+    this.onDamage(segment, message);
     throw new FatalError("log_corrupt", message);
   }
 

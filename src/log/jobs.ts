@@ -2,7 +2,14 @@
 // Every job is safe to be cut off after any file primitive and run again after a restart.
 
 import { assertNever } from "../lib/assert.ts";
-import { type DeriveJob, deriveSegment, type MergeJob, mergeBase, verifyBase } from "./derive.ts";
+import {
+  type DeriveJob,
+  deriveSegment,
+  type MergeJob,
+  mergeBase,
+  verifyBase,
+  verifySegment,
+} from "./derive.ts";
 import type { Files } from "./disk.ts";
 
 /** One piece of work. Plain data: it crosses to another thread by structured clone. */
@@ -33,6 +40,8 @@ export type DiskJob =
       readonly isNew: boolean;
     }
   | { readonly kind: "sync_file"; readonly name: string }
+  /** Reads a whole sealed segment and fails when it is damaged. */
+  | (Omit<DeriveJob, "kind"> & { readonly kind: "verify_segment" })
   /** Reads a whole base and fails when it is damaged. */
   | { readonly kind: "verify_base"; readonly name: string }
   /** Unlinks files that the manifest no longer knows. */
@@ -87,6 +96,10 @@ export function runJob(files: Files, job: DiskJob): JobResult {
     case "sync_file": {
       files.sync(job.name);
       files.syncDirectory();
+      return {};
+    }
+    case "verify_segment": {
+      verifySegment(files, job);
       return {};
     }
     case "verify_base": {

@@ -27,11 +27,12 @@ export {
 export { type Identity, joinCluster, openIdentity, setAside } from "./identity.ts";
 export { inspectLog, type SegmentReport } from "./inspect.ts";
 export { type DiskJob, type JobResult, runJob } from "./jobs.ts";
-export { chainOf } from "./live-segment.ts";
+export { chainOf, type LiveSegment } from "./live-segment.ts";
 export type { HardState } from "./metadata.ts";
 export { partitionKey } from "./offset-index.ts";
 export { recover } from "./recovery.ts";
 export { type SealedWrite, SegmentLog } from "./segment-log.ts";
+export type { SegmentRepair } from "./segment-repair.ts";
 export { type ChainEnd, verifyChunks } from "./segment-scan.ts";
 export type { Slab, TailBuffer } from "./tail-buffer.ts";
 export type { LogLimits } from "./upkeep.ts";

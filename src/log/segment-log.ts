@@ -20,6 +20,7 @@ import type { HardState } from "./metadata.ts";
 import { GrowingIndex } from "./offset-index.ts";
 import type { RecoveredLog } from "./recovery.ts";
 import { SegmentReader } from "./segment-reader.ts";
+import { SegmentRepair } from "./segment-repair.ts";
 import { CHAIN_START, type ChainEnd, visitEntries } from "./segment-scan.ts";
 import { SegmentSet } from "./segment-set.ts";
 import { type Slab, TailBuffer } from "./tail-buffer.ts";
@@ -66,10 +67,13 @@ export class SegmentLog {
     recordsPerEntry: new Histogram(doublingBounds(1, 18)),
     bytesPerWrite: new Histogram(doublingBounds(128, 18)),
   };
+  /** Called with a sealed segment that was found damaged. True: it is being repaired; else the node stops. */
+  onDamaged: (segment: LiveSegment, message: string) => boolean = () => false;
   readonly #disk: Disk;
   readonly #limits: LogLimits;
   readonly #upkeep: Upkeep;
   readonly #clusterId: string;
+  readonly #randomSalt: () => number;
   #file: DiskFile | undefined;
   #inFlight: SealedWrite | undefined;
   #syncedIndex: number;
@@ -94,6 +98,7 @@ export class SegmentLog {
     const { disk, recovered, limits } = options;
     this.#disk = disk;
     this.#limits = limits;
+    this.#randomSalt = options.randomSalt;
     this.#clusterId = recovered.meta.clusterId;
     for (const segment of recovered.sealed) this.segments.add(segment);
     this.segments.add(recovered.active);
@@ -105,7 +110,8 @@ export class SegmentLog {
     this.tail = new TailBuffer(disk, limits.slabBytes, limits.tailBytes);
     this.reader = new SegmentReader(disk, this.segments, this.tail);
     this.entries = new EntryReader(disk, this.segments, this.tail);
-    this.reader.onDamage = (message) => this.#upkeep.damaged(message);
+    this.reader.onDamage = (segment, message) => this.#damaged(segment, message);
+    this.#upkeep.onDamage = this.reader.onDamage;
     this.entries.onDamage = this.reader.onDamage;
   }
 
@@ -151,12 +157,14 @@ export class SegmentLog {
     readonly underived: number;
     readonly freeBytes: number;
     readonly merges: number;
+    readonly scrubbed: number;
   } {
     return {
       segments: this.segments.all().length,
       underived: this.#upkeep.underivedCount,
       freeBytes: this.#upkeep.freeBytes,
       merges: this.#upkeep.merges,
+      scrubbed: this.#upkeep.scrubbedCount,
     };
   }
 
@@ -354,6 +362,36 @@ export class SegmentLog {
   /** Does what is due in the background. @param appliedIndex Only applied segments are derived from. */
   maintain(appliedIndex: number): void {
     this.#upkeep.maintain(appliedIndex, this.#syncedIndex);
+  }
+
+  /** Notes damage and stops, unless somebody has the same entries and repairs the segment. */
+  #damaged(segment: LiveSegment, message: string): void {
+    const isSealed = segment !== this.segments.active;
+    if (!isSealed || !this.onDamaged(segment, message)) this.#upkeep.damaged(message);
+  }
+
+  /** Verifies the next sealed segment in the background. */
+  scrub(): void {
+    this.#upkeep.scrub();
+  }
+
+  /** Whether a damaged segment may be made anew now. */
+  mayRepair(damaged: LiveSegment): boolean {
+    return this.segments.all().includes(damaged) && this.#upkeep.mayReplace(damaged);
+  }
+
+  /** Begins to make a damaged segment anew. */
+  repair(damaged: LiveSegment): SegmentRepair {
+    return new SegmentRepair(damaged, this.#upkeep.host, this.#clusterId, this.#randomSalt());
+  }
+
+  /** A segment was made anew and is verified: it takes the place of the damaged one. */
+  repaired(repair: SegmentRepair, then: () => void): void {
+    this.#upkeep.replaceSegment(repair.damaged, repair.fresh, () => {
+      this.reader.forget();
+      this.entries.forget();
+      then();
+    });
   }
 
   /** Bytes of the log behind the segment that holds the entry `index`. */

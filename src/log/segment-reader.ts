@@ -88,7 +88,7 @@ export class SegmentReader {
   /** Called when pieces wait for `recycle`. */
   onRetire: () => void = () => undefined;
   /** Called with what was found damaged, before the read rejects. */
-  onDamage: (message: string) => void = () => undefined;
+  onDamage: (segment: LiveSegment, message: string) => void = () => undefined;
 
   constructor(disk: Disk, segments: SegmentSet, tail: TailBuffer) {
     this.#disk = disk;
@@ -306,7 +306,7 @@ export class SegmentReader {
 
   #damaged(segment: LiveSegment, position: number, what: string): never {
     const message = `Cannot read ${fileName(segment.sequence, "log")} at ${position}: ${what}`;
-    this.onDamage(message);
+    this.onDamage(segment, message);
     throw new FatalError("log_corrupt", message);
   }
 

@@ -53,6 +53,17 @@ export class SegmentSet {
     return dropped;
   }
 
+  /** Puts a segment with the same entries in the place of another. */
+  replace(old: LiveSegment, fresh: LiveSegment): void {
+    const at = this.#segments.indexOf(old);
+    assert(at >= 0, `Segment ${old.sequence} is of the log`);
+    this.#segments[at] = fresh;
+    for (const { segments } of this.#partitions.values()) {
+      const held = segments.indexOf(old);
+      if (held >= 0) segments[held] = fresh;
+    }
+  }
+
   /** The segment with the entry `index`, which the log has. */
   withEntry(index: number): LiveSegment {
     let low = 0;

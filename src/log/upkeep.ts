@@ -14,6 +14,7 @@ import {
   type HardState,
   MANIFEST_FILE,
   type Manifest,
+  type SealedSegment,
   STATE_FILE,
   stateSlotPosition,
 } from "./metadata.ts";
@@ -35,6 +36,8 @@ export interface LogLimits {
   readonly tailBytes: number;
   /** Deltas are merged when they weigh more than this, 1 MiB when absent, and more than a quarter of the base. */
   readonly mergeBytesMin?: number;
+  /** Every sealed segment is verified once in so many milliseconds; a week when absent. */
+  readonly scrubPassMs?: number;
 }
 
 const MERGE_BYTES_MIN = 1 << 20;
@@ -44,6 +47,10 @@ const UNDERIVED_MAX = 2;
 
 /** The background work of one log. */
 export class Upkeep {
+  /** Called with a segment that a job found damaged. */
+  onDamage: (segment: LiveSegment, message: string) => void = (_segment, message) => {
+    this.damaged(message);
+  };
   /** Merges so far. */
   merges = 0;
   readonly #disk: Disk;
@@ -61,6 +68,9 @@ export class Upkeep {
   readonly #underived: LiveSegment[];
   #isDeriving = false;
   #isMerging = false;
+  #isScrubbing = false;
+  /** Segments verified since the start. */
+  #scrubbed = 0;
   readonly #jobs = new Map<
     number,
     (error: FileError | undefined, result: JobResult | undefined) => LogEvent | undefined
@@ -99,6 +109,11 @@ export class Upkeep {
   /** Room on the file system, in bytes, when last asked. */
   get freeBytes(): number {
     return this.#freeBytes;
+  }
+
+  /** Sealed segments verified since the start. */
+  get scrubbedCount(): number {
+    return this.#scrubbed;
   }
 
   /** Sealed segments without an index. */
@@ -150,8 +165,38 @@ export class Upkeep {
           done(error, result);
           return undefined;
         }),
-      noteIncoming: (incoming, then) => this.#switchManifest({ ...this.#manifest, incoming }, then),
+      noteIncoming: (sequences, then) => {
+        const incoming = [...this.#manifest.incoming, ...sequences];
+        this.#switchManifest({ ...this.#manifest, incoming }, then);
+      },
     };
+  }
+
+  /** Puts a segment that was made anew, with its index, in the place of a damaged one. */
+  replaceSegment(old: LiveSegment, fresh: LiveSegment, then: () => void): void {
+    const { sequence } = fresh;
+    fresh.isDerived = true;
+    fresh.deltaBytes = this.#disk.files.size(fileName(sequence, "delta")) ?? 0;
+    const bytes = this.#disk.files.map(fileName(sequence, "index"));
+    fresh.index = (bytes && IndexFile.open(bytes, sequence, this.#clusterId)) ?? old.index;
+    fresh.terms.push(...old.terms);
+    const at = this.#underived.indexOf(old);
+    if (at >= 0) this.#underived.splice(at, 1);
+    if (at === 0) this.#isDeriving = false;
+    this.#segments.replace(old, fresh);
+    const known = this.#manifest.segments.filter((sealed) => sealed.sequence !== old.sequence);
+    const segments = [...known, sealedOf(fresh)].sort(
+      (left, right) => left.firstIndex - right.firstIndex,
+    );
+    const incoming = this.#manifest.incoming.filter((noted) => noted !== sequence);
+    const openFrom = this.#openFrom(segments);
+    this.#switchManifest({ ...this.#manifest, segments, openFrom, incoming }, () => {
+      const names = (["log", "index", "delta"] as const).map((kind) =>
+        fileName(old.sequence, kind),
+      );
+      this.#run({ kind: "remove_files", names }, () => undefined);
+      then();
+    });
   }
 
   /** The counter that the next state slot gets. */
@@ -288,17 +333,17 @@ export class Upkeep {
         this.#freeBytes = 0;
         return undefined;
       }
-      if (error !== undefined) return this.#jobFailed(error);
+      if (error !== undefined) {
+        this.#isDeriving = error.kind === "damaged";
+        return this.#jobFailed(error, segment);
+      }
       segment.isDerived = true;
       segment.deltaBytes = this.#disk.files.size(fileName(sequence, "delta")) ?? 0;
       const others = this.#manifest.segments.filter((known) => known.sequence !== sequence);
       const segments = [...others, sealedOf(segment)].sort(
         (left, right) => left.firstIndex - right.firstIndex,
       );
-      const known = new Set(segments.map((sealed) => sealed.sequence));
-      const openFrom =
-        this.#segments.all().find((live) => !known.has(live.sequence))?.sequence ??
-        this.#manifest.openFrom;
+      const openFrom = this.#openFrom(segments);
       this.#switchManifest({ ...this.#manifest, segments, openFrom }, () => {
         const bytes = this.#disk.files.map(fileName(sequence, "index"));
         const index = bytes && IndexFile.open(bytes, sequence, this.#clusterId);
@@ -308,6 +353,43 @@ export class Upkeep {
       });
       return undefined;
     });
+  }
+
+  /** Where files begin that hold entries and are not in a manifest of these segments. */
+  #openFrom(segments: readonly SealedSegment[]): number {
+    const known = new Set(segments.map((sealed) => sealed.sequence));
+    const open = this.#segments.all().find((live) => !known.has(live.sequence));
+    return open?.sequence ?? this.#manifest.openFrom;
+  }
+
+  /** Verifies the next sealed segment, unless one is being verified. */
+  scrub(): void {
+    const derived = this.#segments.all().filter((segment) => segment.isDerived);
+    const segment = derived[this.#scrubbed % Math.max(1, derived.length)];
+    if (segment === undefined || this.#isScrubbing) return;
+    this.#isScrubbing = true;
+    const { sequence, salt, position, previous, chain } = segment;
+    const job = {
+      kind: "verify_segment",
+      sequence,
+      salt,
+      clusterId: this.#clusterId,
+      validBytes: position,
+      chain: previous,
+      lastIndex: chain.index,
+    } as const;
+    this.#run(job, (error) => {
+      this.#isScrubbing = false;
+      this.#scrubbed += 1;
+      // One that was replaced meanwhile is gone.
+      if (error === undefined || !this.#segments.all().includes(segment)) return undefined;
+      return this.#jobFailed(error, segment);
+    });
+  }
+
+  /** Whether a damaged segment may be replaced now: those before it are in the manifest. */
+  mayReplace(segment: LiveSegment): boolean {
+    return segment.isDerived || this.#underived[0] === segment;
   }
 
   #merge(): void {
@@ -373,7 +455,11 @@ export class Upkeep {
   }
 
   /** A disk that fails is no damage to the log: only what was read and is not what it was stops the node for good. */
-  #jobFailed(error: FileError): undefined {
+  #jobFailed(error: FileError, segment?: LiveSegment): undefined {
+    if (error.kind === "damaged" && segment !== undefined) {
+      this.onDamage(segment, error.message);
+      return undefined;
+    }
     if (error.kind === "damaged") return this.damaged(error.message);
     throw new FatalError("sync_failed", `Cannot work on the log's files: ${error.message}`, {
       cause: error,

@@ -3,6 +3,8 @@
 
 import { viewOf } from "../lib/bytes.ts";
 import {
+  type ChainEnd,
+  chainOf,
   type EntryHeader,
   newEntryHeader,
   readEntryHeader,
@@ -37,6 +39,28 @@ export class Intake {
       at += header.bytes;
     }
     return at === bytes.length;
+  }
+
+  /** How far `bytes` from `start` continue the log behind `chain`, whole to their end; undefined when they do not. */
+  chainFrom(
+    chain: ChainEnd,
+    bytes: Uint8Array,
+    start: number,
+  ): { readonly end: ChainEnd; readonly count: number } | undefined {
+    const header = this.#header;
+    const view = viewOf(bytes);
+    let end = chain;
+    let count = 0;
+    for (let at = start; at < bytes.length; at += header.bytes) {
+      if (!readEntryHeader(view, at, header) || at + header.bytes > bytes.length) return undefined;
+      if (header.index !== end.index + 1 || header.previousChecksum !== end.checksum)
+        return undefined;
+      if (!verifyEntry(bytes, at, header)) return undefined;
+      if (!verifyChunks(bytes, view, at, header, this.#commands)) return undefined;
+      end = chainOf(header);
+      count += 1;
+    }
+    return count === 0 ? undefined : { end, count };
   }
 
   /** Calls `take` for each entry from `firstIndex` on; the bytes are whole. */

@@ -7,7 +7,7 @@ import type { OfferedFiles } from "../log/mod.ts";
 import { type Membership, parseMembership } from "../model/cluster.ts";
 import { decodeMessage, encodeMessage, type RaftMessage } from "../raft/mod.ts";
 
-const KIND = { raft: 1, talk: 2, piece: 3 } as const;
+const KIND = { raft: 1, talk: 2, piece: 3, entries: 4 } as const;
 const HEAD_BYTES = 16;
 /** Fields of a piece of a file, behind the head: transfer u64, file u32, checksum u32, position u64. */
 const PIECE_HEAD_BYTES = 24;
@@ -27,6 +27,8 @@ export type PeerTalk =
       readonly file: number;
       readonly position: number;
     }
+  /** Of a repair (`repairs.ts`). */
+  | { readonly kind: "wantEntries"; readonly index: number; readonly lastIndex: number }
   | { readonly kind: "filesEnded"; readonly index: number; readonly isInstalled: boolean };
 
 /** A message taken apart. */
@@ -38,6 +40,7 @@ export type PeerMessage = { readonly wallMs: number } & (
       readonly entriesStart: number;
     }
   | { readonly kind: "talk"; readonly talk: PeerTalk }
+  | { readonly kind: "entries"; readonly bytes: Uint8Array; readonly entriesStart: number }
   | {
       readonly kind: "piece";
       readonly transfer: number;
@@ -90,6 +93,9 @@ export function encodePieceHead(
   return bytes;
 }
 
+/** What stands before entries that were asked for. */
+export const encodeEntriesHead = (wallMs: number): Uint8Array => head(KIND.entries, wallMs, 0);
+
 /** Takes a message apart; undefined when it is none. Never throws. */
 export function decodePeer(bytes: Uint8Array): PeerMessage | undefined {
   if (bytes.length < HEAD_BYTES) return undefined;
@@ -119,6 +125,8 @@ export function decodePeer(bytes: Uint8Array): PeerMessage | undefined {
         bytes: bytes.subarray(HEAD_BYTES + PIECE_HEAD_BYTES),
       };
     }
+    case KIND.entries:
+      return { kind: "entries", wallMs, bytes, entriesStart: HEAD_BYTES };
     default:
       return undefined;
   }
@@ -133,6 +141,7 @@ type Said = {
     | "clusterId"
     | "membership"
     | "index"
+    | "lastIndex"
     | "offer"
     | "file"
     | "position"
@@ -167,6 +176,10 @@ function readTalk(said: Said): PeerTalk | undefined {
     case "wantPiece":
       return isCount(index) && isCount(file) && isCount(position)
         ? { kind, index, file, position }
+        : undefined;
+    case "wantEntries":
+      return isCount(index) && isCount(said.lastIndex)
+        ? { kind, index, lastIndex: said.lastIndex }
         : undefined;
     case "filesEnded":
       return isCount(index) ? { kind, index, isInstalled: said.isInstalled === true } : undefined;

@@ -42,6 +42,7 @@ import { type Clock, LogTime } from "./log-time.ts";
 import { Members } from "./members.ts";
 import {
   decodePeer,
+  encodeEntriesHead,
   encodePieceHead,
   encodeRaft,
   encodeTalk,
@@ -49,6 +50,7 @@ import {
 } from "./peer-codec.ts";
 import type { PeerAddress, PeerHello, RequestTurn, Transport } from "./ports.ts";
 import { Reads } from "./reads.ts";
+import { Repairs } from "./repairs.ts";
 import { EntryCallbacks, RecordWishes } from "./waiters.ts";
 
 /** What a replica is told about its part in a cluster. */
@@ -95,6 +97,9 @@ const GATHER_MS_MAX = 1;
 const EMPTY_PASSES = 2;
 const ROOM_INTERVAL_MS = 1000;
 const UPKEEP_INTERVAL_MS = 50;
+/** Every sealed segment is verified once in this time, and no two in less than that. */
+const SCRUB_PASS_MS = 7 * 24 * 3600 * 1000;
+const SCRUB_INTERVAL_MS_MIN = 1000;
 /** Of one follower: what may be on its way to it. */
 const INFLIGHT_BYTES_MAX = 16 << 20;
 const INFLIGHT_MESSAGES_MAX = 256;
@@ -128,6 +133,7 @@ export class Replica {
   readonly batcher: Batcher;
   readonly reads: Reads;
   readonly members: Members;
+  readonly repairs: Repairs;
   readonly sink: ProduceSink;
   readonly transport: Transport;
   readonly identity: Identity;
@@ -188,6 +194,8 @@ export class Replica {
   #expected = 0;
   #gatherUntilMs = 0;
   #lastRoomMs = 0;
+  #nextScrubMs = 0;
+  readonly #scrubPassMs: number;
   #hardState: HardState;
   #redirect: Refusal | undefined;
   #redirectUrl = "";
@@ -203,6 +211,7 @@ export class Replica {
     this.#settings = options.settings;
     this.#cluster = cluster;
     this.#random = options.random;
+    this.#scrubPassMs = options.limits.scrubPassMs ?? SCRUB_PASS_MS;
     this.sink = options.sink;
 
     let applier: Applier | undefined;
@@ -313,6 +322,24 @@ export class Replica {
       sendPiece: (to: string, piece: PieceHead, bytes: Uint8Array): void => {
         this.transport.send(to, "bulk", [encodePieceHead(piece, this.clock.wallMs()), bytes]);
       },
+    };
+    this.repairs = new Repairs({
+      ...transfer,
+      intake: this.#intake,
+      sendEntries: (to, _firstIndex, parts) => {
+        const head = encodeEntriesHead(this.clock.wallMs());
+        this.transport.send(to, "bulk", [head, ...parts]);
+      },
+      peers: () => this.#connectedPeers(),
+      repaired: (entries) => {
+        this.repairedEntries += entries;
+      },
+    });
+    this.log.onDamaged = (segment, message) => {
+      // Who is alone has nobody to ask.
+      if (isAlone(this.membership, this.self.nodeId)) return false;
+      this.repairs.add(segment, message);
+      return true;
     };
     this.#sender = new FileSender(transfer);
     this.#receiver = new FileReceiver({
@@ -494,6 +521,15 @@ export class Replica {
 
   readonly #matchOf = (nodeId: string): number => this.raft.progress.get(nodeId)?.matchIndex ?? 0;
 
+  /** Members that can be asked, the leader first: it has everything. */
+  #connectedPeers(): readonly string[] {
+    const { leaderId } = this.raft;
+    return this.membership.members
+      .map(({ nodeId }) => nodeId)
+      .filter((nodeId) => nodeId !== this.self.nodeId && this.transport.link(nodeId).isConnected)
+      .sort((left, right) => Number(right === leaderId) - Number(left === leaderId));
+  }
+
   /** Takes what the disk has finished. */
   #complete(): void {
     for (const completion of this.#disk.poll()) {
@@ -594,6 +630,10 @@ export class Replica {
       this.#hear(from.nodeId, peer.talk);
       return;
     }
+    if (peer.kind === "entries") {
+      this.repairs.take(from.nodeId, peer.bytes, peer.entriesStart);
+      return;
+    }
     if (peer.kind === "piece") {
       this.#receiver.take(from.nodeId, peer, peer.bytes);
       return;
@@ -635,6 +675,9 @@ export class Replica {
         break;
       case "wantPiece":
         this.#sender.piece(from, talk.index, talk.file, talk.position);
+        break;
+      case "wantEntries":
+        this.repairs.serve(from, talk.index, talk.lastIndex);
         break;
       case "filesEnded":
         this.#sender.end(from, !talk.isInstalled);
@@ -696,11 +739,21 @@ export class Replica {
       this.log.appendIdleFrame(commitIndex);
     this.members.tick();
     this.#receiver.tick();
+    this.repairs.tick();
+    this.#scrubWhenDue(now);
     for (const to of this.#sender.expired())
       this.#take(step(this.raft, { kind: "snapshotFailed", to }));
     this.#handOverWhenStuck(now);
     this.#handOverAtEnd();
     if (!this.#isReady && !this.#isStopping && !this.#isAskingReady) this.#askReady();
+  }
+
+  /** Sealed segments are looked at again and again, so that damage is found while peers still have the same entries. */
+  #scrubWhenDue(now: number): void {
+    if (now < this.#nextScrubMs) return;
+    if (this.#nextScrubMs > 0) this.log.scrub();
+    const passMs = this.#scrubPassMs;
+    this.#nextScrubMs = now + Math.max(SCRUB_INTERVAL_MS_MIN, passMs / this.log.counts.segments);
   }
 
   /** A leader whose disk does not answer would go on being heard, and take no write: another one should lead. */

@@ -14,6 +14,7 @@ COPY package.json bun.lock bunfig.toml ./
 RUN bun install --frozen-lockfile --ignore-scripts
 COPY tsconfig.json build.ts ./
 COPY src ./src
+COPY docs ./docs
 # `--build-arg AYDER_COMMIT=$(git rev-parse --short=12 HEAD)` puts the commit into `ayder version`.
 ARG AYDER_COMMIT
 RUN bun build.ts && mv dist/ayder-linux-* /usr/local/bin/ayder

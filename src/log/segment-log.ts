@@ -406,6 +406,14 @@ export class SegmentLog {
     return bytes;
   }
 
+  /** Bytes of the log behind the entry `index`, to about the spacing of entry points. */
+  bytesBehind(index: number): number {
+    if (index >= this.placedEnd.index) return 0;
+    const segment = this.segments.withEntry(index + 1);
+    const point = segment.entryPoints.findLast((known) => known.index <= index + 1);
+    return this.bytesAfter(index + 1) + segment.position - (point?.position ?? SEGMENT_DATA_START);
+  }
+
   /** What another node may be filled with; undefined while there is nothing that would be worth it. */
   offer(): OfferedFiles | undefined {
     return this.#upkeep.offer();

@@ -34,7 +34,8 @@ export interface ProduceSink {
    * A produce was stored, or was stored before.
    * @param waiter As given with the request.
    * @param raftIndex Of the entry that holds it; 0 for duplicates.
-   * @param synced 1 true, 0 false, -1 null.
+   * @param synced 1 true, 0 false, -1 null. 2: committed, and not yet synced on as many nodes as was asked: the outcome
+   *   is known, and a second call tells when they have it.
    * @param duplicate -1: no idempotency key was given; 0: first write; 1: duplicate.
    */
   produced(

@@ -10,6 +10,9 @@ import { ProduceWaiters } from "./waiters.ts";
 /** How many voters must have synced a write: a number of them, or a name. */
 export type WriteConcern = number | "majority" | "all";
 
+/** Committed writes that wait for more nodes. */
+const UNCONFIRMED_MAX = 100_000;
+
 /** Of `ProduceSink.produced`. */
 const SYNCED = { no: 0, yes: 1, later: 2 } as const;
 
@@ -99,6 +102,9 @@ export class Concerns {
   widened(membership: Membership, matchOf: (nodeId: string) => number, sink: ProduceSink): void {
     for (const wide of [this.#all, this.#some]) {
       if (wide.unconfirmed.size === 0) continue;
+      // A node that is away for long must not make the list grow: the outcome of the oldest is known, and told.
+      while (wide.unconfirmed.size > UNCONFIRMED_MAX)
+        wide.unconfirmed.wake(wide.unconfirmed.nextIndex, SYNCED.no, sink);
       const { voters, outgoing } = membership;
       const index = Math.min(wide.reached(voters, matchOf), wide.reached(outgoing, matchOf));
       wide.unconfirmed.wake(index, SYNCED.yes, sink);

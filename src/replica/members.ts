@@ -34,6 +34,11 @@ export class Members {
     this.#replica = replica;
   }
 
+  /** This node leads now: it keeps that for a while, also when one of higher priority has just handed it over. */
+  lead(): void {
+    this.#lastTransferMs = this.#replica.clock.monotonicMs();
+  }
+
   /** A peer has come: does it still have what it had? */
   met(hello: PeerHello): void {
     const { raft, membership } = this.#replica;
@@ -140,6 +145,16 @@ export class Members {
           nodeId !== raft.nodeId && isActive && membership.voters.includes(nodeId),
       )
       .sort(([, left], [, right]) => right.matchIndex - left.matchIndex)[0]?.[0];
+  }
+
+  /** Offers leadership to the voter that is furthest, unless that was done a short while ago. */
+  offer(why: string, intervalMs = TRANSFER_INTERVAL_MS): void {
+    const now = this.#replica.clock.monotonicMs();
+    const to = this.furthest();
+    if (to === undefined || now - this.#lastTransferMs < intervalMs) return;
+    this.#lastTransferMs = now;
+    this.#replica.logger.warn("leadership_offered", { node: to, why });
+    this.#replica.transfer(to);
   }
 
   #propose(membership: Membership): number {

@@ -149,7 +149,7 @@ export class ReplicaProbe {
             state: progress?.state ?? "unknown",
             matchIndex: progress?.matchIndex ?? 0,
             lagEntries: progress === undefined ? 0 : raft.lastIndex - progress.matchIndex,
-            lagBytes: (progress?.inflightBytes ?? 0) + link.unsentBytes,
+            lagBytes: progress === undefined ? 0 : replica.log.bytesBehind(progress.matchIndex),
             lastContactMs: replica.lastContactMs(nodeId),
             bytesSent: link.bytesSent ?? 0,
             bytesReceived: link.bytesReceived ?? 0,

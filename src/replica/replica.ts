@@ -115,6 +115,7 @@ const UNCOMMITTED_BYTES_MAX = 256 << 20;
 const NOT_READY = refuse("not_ready", "The node is not ready to take writes");
 const STOPPING = refuse("not_ready", "The node is stopping");
 const NOT_LEADER = refuse("not_leader", "No leader is known at the moment");
+const HANDING_OVER = refuse("not_leader", "Leadership is being handed over");
 const NO_QUORUM = refuse("no_quorum", "Too much waits for a majority of the nodes");
 const UNKNOWN = refuse(
   "timeout",
@@ -411,6 +412,8 @@ export class Replica {
   /** Why a write cannot be taken here; undefined when it can. */
   writeGate(): Refusal | undefined {
     if (this.#isLeading && !this.#isStopping) {
+      // The one that takes over must have everything: nothing is added meanwhile.
+      if (this.raft.transferee !== undefined) return HANDING_OVER;
       return this.#unappliedBytes > UNCOMMITTED_BYTES_MAX ? NO_QUORUM : undefined;
     }
     if (this.#isStopping) return STOPPING;
@@ -756,15 +759,14 @@ export class Replica {
     this.#nextScrubMs = now + Math.max(SCRUB_INTERVAL_MS_MIN, passMs / this.log.counts.segments);
   }
 
-  /** A leader whose disk does not answer would go on being heard, and take no write: another one should lead. */
+  /** A leader whose disk is full takes no records, and one whose disk does not answer would go on being heard, and take no write: another one should lead. */
   #handOverWhenStuck(now: number): void {
     const { electionTicks, tickMs } = this.#cluster;
-    if (!this.#isLeading || this.log.isIdle || this.raft.transferee !== undefined) return;
-    if (now - this.#lastWriteMs < 2 * electionTicks * tickMs) return;
-    const to = this.members.furthest();
-    if (to === undefined) return;
-    this.logger.warn("leadership_offered", { node: to, why: "the disk does not answer" });
-    this.transfer(to);
+    if (!this.#isLeading || this.raft.transferee !== undefined) return;
+    const isStuck = !this.log.isIdle && now - this.#lastWriteMs >= 2 * electionTicks * tickMs;
+    if (isStuck) this.members.offer("the disk does not answer", 0);
+    // Another one may have room; if it has not, it says so, and this one may have some by then.
+    else if (this.log.isFull) this.members.offer("the disk is full");
   }
 
   /** Ready is who has applied what a current leader had committed. */
@@ -864,6 +866,7 @@ export class Replica {
     const { term, lastIndex } = this.raft;
     this.logger.info("became_leader", { term, index: lastIndex });
     this.state.dropPending();
+    this.members.lead();
     if (this.#clocksAgree()) this.#time.stepForward();
     this.batcher.addNoOp(this.now);
     const { idempotencyTtlMs, idempotencyKeysMax } = this.#settings;

@@ -43,6 +43,12 @@ const PIECES_KEPT = 4;
 /** Followers, more or less, that may each stand somewhere else. */
 const PLACES_MAX = 16;
 
+/** Makes what lies in the tail buffer the span's own: turns may go by before anybody looks at it. */
+function copySlices(span: EntrySpan): void {
+  for (const [i, { bytes, start, end }] of span.slices.entries())
+    span.slices[i] = { bytes: bytes.slice(start, end), start: 0, end: end - start };
+}
+
 /** Reads entries of one log. */
 export class EntryReader {
   readonly #disk: Disk;
@@ -129,7 +135,10 @@ export class EntryReader {
       if (!this.#tail.find(place.segment.sequence, place.position)) return;
       const slab = this.#tail.foundSlab;
       if (slab === undefined) return;
-      const { foundAt, foundEnd } = this.#tail;
+      const { foundAt } = this.#tail;
+      // What was cut off the segment is still in memory.
+      const left = place.segment.position - place.position;
+      const foundEnd = Math.min(this.#tail.foundEnd, foundAt + left);
       const end = this.#take(span, slab.bytes, slab.view, foundAt, foundEnd, lastIndex, bytesMax);
       place.position += end - foundAt;
       if (end === foundAt) return;
@@ -144,6 +153,12 @@ export class EntryReader {
   ): Promise<EntrySpan> {
     let wanted = PIECE_BYTES;
     while (span.lastIndex < span.firstIndex) {
+      // What is with the disk and not on it yet is in memory alone.
+      this.#walkMemory(span, place, lastIndex, bytesMax);
+      if (span.lastIndex >= span.firstIndex) {
+        copySlices(span);
+        break;
+      }
       if (place.position >= place.segment.position) {
         const next = this.#segments.after(place.segment);
         if (next === undefined) break;

@@ -171,8 +171,9 @@ export class SegmentReader {
       const slab = this.#tail.foundSlab;
       assert(slab !== undefined, "A find that succeeded has a slab");
       const start = this.#tail.foundAt;
-      walk.position +=
-        this.#walkBytes(walk, slab.bytes, slab.view, start, this.#tail.foundEnd, false) - start;
+      // What was cut off the segment is still in memory.
+      const end = Math.min(this.#tail.foundEnd, start + walk.segment.position - walk.position);
+      walk.position += this.#walkBytes(walk, slab.bytes, slab.view, start, end, false) - start;
     }
   }
 

@@ -60,7 +60,8 @@ export class Upkeep {
   readonly #randomSalt: () => number;
   #manifest: Manifest;
   #spare: SegmentHeader | undefined;
-  #isPreparing = false;
+  /** The segment that is being prepared. */
+  #preparing: SegmentHeader | undefined;
   #nextSequence: number;
   #stateCounter: number;
   #freeBytes = Number.POSITIVE_INFINITY;
@@ -214,7 +215,7 @@ export class Upkeep {
     const kept = this.#segments.all();
     const underived = this.#underived.filter((segment) => !dropped.includes(segment));
     this.#underived.splice(0, this.#underived.length, ...underived);
-    const openFrom = this.#spare?.sequence ?? this.#nextSequence;
+    const openFrom = (this.#spare ?? this.#preparing)?.sequence ?? this.#nextSequence;
     this.#switchManifest({ ...this.#manifest, segments: kept.map(sealedOf), openFrom }, () => {
       const names = dropped.map((segment) => fileName(segment.sequence, "log"));
       if (names.length > 0) this.#run({ kind: "remove_files", names }, () => undefined);
@@ -277,13 +278,13 @@ export class Upkeep {
   }
 
   #prepareSpare(): void {
-    if (this.#spare !== undefined || this.#isPreparing) return;
-    this.#isPreparing = true;
+    if (this.#spare !== undefined || this.#preparing !== undefined) return;
     const header = newSegmentHeader(
       this.#nextSequence++,
       { segmentBytes: this.#limits.segmentBytes, randomSalt: this.#randomSalt },
       this.#clusterId,
     );
+    this.#preparing = header;
     const name = fileName(header.sequence, "log");
     const job: DiskJob = {
       kind: "prepare_segment",
@@ -293,7 +294,7 @@ export class Upkeep {
     };
     this.#run(job, (error, result) => {
       if (error === undefined) {
-        this.#isPreparing = false;
+        this.#preparing = undefined;
         this.#spare = header;
         this.#freeBytes = result?.freeBytes ?? this.#freeBytes;
         return undefined;
@@ -305,7 +306,7 @@ export class Upkeep {
       // Full before the write: take the half-made file away and look again later.
       this.#freeBytes = 0;
       this.#run({ kind: "remove_files", names: [name] }, () => {
-        this.#isPreparing = false;
+        this.#preparing = undefined;
         return undefined;
       });
       return undefined;

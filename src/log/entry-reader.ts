@@ -58,6 +58,8 @@ export class EntryReader {
   readonly #commands = new CommandCursor();
   readonly #files = new Map<number, DiskFile>();
   readonly #pieces: Uint8Array[] = [];
+  /** Grows whenever what was known of places holds no more. */
+  #generation = 0;
   /** Where the entry with this index begins, for those that were the next ones at the end of a read. */
   readonly #places = new Map<number, Place>();
   /** Called with what was found damaged, before the read rejects. */
@@ -71,8 +73,8 @@ export class EntryReader {
 
   /**
    * Entries from `firstIndex` on, which the log has: up to `lastIndex`, about `bytesMax` of them, at least one. In the tail
-   * buffer they are valid until the turn ends; otherwise until `release`. Rejects with `FatalError` when the disk gave
-   * back damaged bytes.
+   * buffer they are valid until the turn ends; otherwise until `release`. None, when the log was cut while the disk was
+   * asked. Rejects with `FatalError` when the disk gave back damaged bytes.
    */
   read(firstIndex: number, lastIndex: number, bytesMax: number): EntrySpan | Promise<EntrySpan> {
     const span: EntrySpan = {
@@ -100,6 +102,7 @@ export class EntryReader {
   /** Forgets where reads ended: the log was cut. */
   forget(): void {
     this.#places.clear();
+    this.#generation += 1;
   }
 
   /** Closes every open file; no read may be under way. */
@@ -151,6 +154,7 @@ export class EntryReader {
     lastIndex: number,
     bytesMax: number,
   ): Promise<EntrySpan> {
+    const generation = this.#generation;
     let wanted = PIECE_BYTES;
     while (span.lastIndex < span.firstIndex) {
       // What is with the disk and not on it yet is in memory alone.
@@ -173,6 +177,8 @@ export class EntryReader {
             ? (this.#pieces.pop() ?? this.#disk.allocate(PIECE_BYTES))
             : this.#disk.allocate(length);
       const count = await this.#disk.read(this.#file(segment), position, span.piece, length);
+      // The log is another one by now: there is nothing to say of this one.
+      if (this.#generation !== generation) return span;
       const bytes = span.piece.subarray(0, count);
       const end = this.#take(span, bytes, viewOf(bytes), 0, count, lastIndex, bytesMax);
       place.position = position + end;

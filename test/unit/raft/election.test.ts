@@ -158,6 +158,19 @@ describe("who stands", () => {
     expect(state.vote).toBe("b");
   });
 
+  test("the votes of learners elect nobody", () => {
+    const state = nodeOf({
+      configuration: membersAre(["a", "b", "c"], ["d", "e"]),
+      isPreVote: false,
+    });
+    step(state, { kind: "campaign" });
+    step(state, { kind: "stateSaved", term: 5, vote: "a" });
+    for (const from of ["d", "e"])
+      receive(state, { kind: "voteReply", from, to: "a", term: 5, isRejected: false });
+
+    expect(state.role).toBe("candidate");
+  });
+
   test("nobody whose pre-vote fails changes its term", () => {
     const state = nodeOf();
     step(state, { kind: "campaign" });

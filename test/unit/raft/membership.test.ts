@@ -20,6 +20,15 @@ describe("R5: a change of configuration", () => {
     expect(mayChangeConfiguration(state)).toBe(true);
   });
 
+  test("waits for an entry of the leader's term even when all that it found is applied", () => {
+    const state = leaderOf({ commitIndex: 10, appliedIndex: 10 });
+    expect(mayChangeConfiguration(state)).toBe(false);
+    acknowledge(state, "b", 11);
+
+    expect(acknowledge(state, "c", 11).commitIndex).toBe(11);
+    expect(mayChangeConfiguration(state)).toBe(true);
+  });
+
   test("waits for the one before it", () => {
     const state = leaderOf();
     step(state, { kind: "persisted", index: 11, term: 5 });
@@ -111,6 +120,19 @@ describe("a cluster", () => {
     expect(leaders.map(({ nodeId }) => nodeId)).not.toContain("a");
     expect(leaders).toHaveLength(1);
   });
+});
+
+test("a leader that is no voter any more leads until the others were told that they are", () => {
+  const state = leaderOf();
+  step(state, { kind: "persisted", index: 11, term: 5 });
+  for (const from of ["b", "c"]) acknowledge(state, from, 11);
+  step(state, { kind: "configured", configuration: membersAre(["b", "c"]), index: 11 });
+  expect([state.isLeaving, mayChangeConfiguration(state)]).toEqual([true, false]);
+  const send = (to: string) =>
+    step(state, { kind: "sent", to, prevIndex: 11, lastIndex: 11, bytes: 0 });
+  expect(send("b").lostLeadership).toBeUndefined();
+
+  expect(send("c").lostLeadership).toBe(true);
 });
 
 test("a transfer ends when its target is no voter any more", () => {

@@ -39,6 +39,20 @@ describe("commitment", () => {
     expect(step(state, { kind: "persisted", index: 11, term: 5 }).commitIndex).toBe(11);
   });
 
+  test("R2: what was not durable when a node was elected does not count for it either", () => {
+    const state = nodeOf({ term: 5, isPreVote: false });
+    receive(state, appendOf());
+    step(state, { kind: "stateSaved", term: 5, vote: "" });
+    step(state, { kind: "campaign" });
+    step(state, { kind: "stateSaved", term: 6, vote: "a" });
+    receive(state, { kind: "voteReply", from: "c", to: "a", term: 6, isRejected: false });
+    step(state, { kind: "proposed", entries: 1 });
+
+    expect([state.role, state.progress.get("a")?.matchIndex]).toEqual(["leader", 10]);
+    expect(acknowledge(state, "c", 12).commitIndex).toBe(7);
+    expect(step(state, { kind: "persisted", index: 12, term: 6 }).commitIndex).toBe(12);
+  });
+
   test("a majority of others commits without the leader's own disk", () => {
     const state = leaderOf();
     acknowledge(state, "b", 11);
@@ -120,6 +134,26 @@ describe("a follower", () => {
 
     expect(receive(state, probe).messages).toMatchObject([{ index: 8 }]);
     expect([state.lastIndex, state.commitIndex]).toEqual([10, 7]);
+  });
+
+  test("answers for no more of its tail than the leader is known to have, however much is durable", () => {
+    const state = nodeOf({ term: 5 });
+    receive(state, appendOf({ lastIndex: 12, runs: runs(11, 5) }));
+    receive(state, appendOf({ from: "c", term: 6, lastIndex: 11 }));
+    step(state, { kind: "stateSaved", term: 6, vote: "" });
+
+    // Entry 12 is of the leader of term 5, and nobody knows yet what the one of term 6 has there.
+    expect(step(state, { kind: "persisted", index: 12, term: 5 }).messages).toMatchObject([
+      { to: "c", term: 6, index: 11 },
+    ]);
+  });
+
+  test("takes nothing as committed by the word of a leader whose log it was not compared with", () => {
+    const state = nodeOf({ term: 5 });
+    receive(state, appendOf({ lastIndex: 11 }));
+    const beat = { kind: "heartbeat", from: "c", to: "a", term: 6, round: 1 } as const;
+
+    expect(receive(state, { ...beat, commitIndex: 11 }).commitIndex).toBe(7);
   });
 
   test("R23: drops what conflicts, and what it was told of a dropped write counts for nothing", () => {

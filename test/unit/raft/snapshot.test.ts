@@ -58,6 +58,17 @@ describe("a leader", () => {
     expect(state.progress.get("b")?.state).toBe("replicate");
   });
 
+  test("offers another when the log was compacted beyond the first one meanwhile", () => {
+    const state = compacted();
+    step(state, { kind: "snapshotStarted", to: "b", index: 7 });
+    step(state, { kind: "persisted", index: 11, term: 5 });
+    acknowledge(state, "c", 11);
+    step(state, { kind: "compacted", index: 11 });
+    acknowledge(state, "b", 7);
+
+    expect(nextAppend(state, "b")).toEqual({ kind: "snapshot" });
+  });
+
   test.each([
     ["fails, it begins again after a sign of life", "snapshotFailed", { kind: "snapshot" }],
     ["ends, it goes on behind it after a sign of life", "snapshotFinished", { prevIndex: 7 }],
@@ -99,6 +110,13 @@ describe("a follower", () => {
 
     expect(ready.snapshotOffered).toBeUndefined();
     expect(ready.messages).toMatchObject([{ kind: "appendReply", index: 7 }]);
+  });
+
+  test("does not want one whose entry it has compacted itself", () => {
+    const state = nodeOf({ term: 5 });
+    step(state, { kind: "compacted", index: 7 });
+
+    expect(receive(state, offerOf(5, 1)).snapshotOffered).toBeUndefined();
   });
 
   test("learns from one whose last entry it has that all up to there is committed", () => {

@@ -1,6 +1,6 @@
 // Runs a command that is not the server.
 
-import { type ConfigInput, describeConfig, loadConfig } from "../config/mod.ts";
+import { type ConfigInput, describeConfig, insecureReason, loadConfig } from "../config/mod.ts";
 import { assertNever } from "../lib/assert.ts";
 import { EXIT_CODES } from "../lib/fatal.ts";
 import { certs } from "./certs.ts";
@@ -39,6 +39,12 @@ export async function runCommand(
         ...input,
         argv: command.argv.filter((flag) => flag !== "--json"),
       });
+      const insecure =
+        loaded.ok && loaded.value.config.cluster && insecureReason(loaded.value.config.cluster);
+      if (insecure) {
+        print(asJson ? JSON.stringify({ ok: false, insecure_cluster: insecure }) : insecure);
+        return EXIT_CODES.insecure_cluster;
+      }
       if (loaded.ok) {
         print(
           asJson

@@ -101,12 +101,14 @@ const UPKEEP_INTERVAL_MS = 50;
 const SCRUB_PASS_MS = 7 * 24 * 3600 * 1000;
 const SCRUB_INTERVAL_MS_MIN = 1000;
 /** Of one follower: what may be on its way to it. */
-const INFLIGHT_BYTES_MAX = 16 << 20;
+const INFLIGHT_BYTES_MAX = 4 << 20;
 const INFLIGHT_MESSAGES_MAX = 256;
 /** Clocks that differ by less agree. */
 const CLOCKS_AGREE_MS = 10_000;
 /** A node that starts asks for the commit index of a current leader this often. */
 const READY_TIMEOUT_MS = 2000;
+/** A leader whose disk does not answer offers leadership this often: nothing is taken while it waits to be taken over. */
+const STUCK_INTERVAL_MS = 3000;
 /** A refusal that cannot be confirmed for this long is not given. */
 const CONFIRM_TIMEOUT_MS = 2000;
 /** Entries that are sealed and not committed may take this much memory. */
@@ -764,7 +766,7 @@ export class Replica {
     const { electionTicks, tickMs } = this.#cluster;
     if (!this.#isLeading || this.raft.transferee !== undefined) return;
     const isStuck = !this.log.isIdle && now - this.#lastWriteMs >= 2 * electionTicks * tickMs;
-    if (isStuck) this.members.offer("the disk does not answer", 0);
+    if (isStuck) this.members.offer("the disk does not answer", STUCK_INTERVAL_MS);
     // Another one may have room; if it has not, it says so, and this one may have some by then.
     else if (this.log.isFull) this.members.offer("the disk is full");
   }

@@ -74,7 +74,17 @@ const nodeMetrics = (read: () => ClusterNumbers): readonly Metric[] => [
   ),
   gauge("ayder_ha_applied_index", "Index of the newest applied entry.", () => read().appliedIndex),
   gauge("ayder_ha_last_index", "Index of the newest entry.", () => read().lastIndex),
-  counters("ayder_ha_elections_total", "Elections this node has stood in.", () => [
+  gauge(
+    "ayder_ha_damaged_segments",
+    "Sealed segments that were found damaged and are not repaired yet.",
+    () => read().damagedSegments,
+  ),
+  gauge(
+    "ayder_ha_node_list_differs",
+    "1 while RF_HA_NODES names other nodes than belong to the cluster.",
+    () => flag(read().isListOther),
+  ),
+  counters("ayder_ha_elections_total", "Elections this node has won.", () => [
     { value: read().elections, labels: {} },
   ]),
   counters(

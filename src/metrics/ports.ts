@@ -44,6 +44,8 @@ export interface LogNumbers {
   /** How writes reach the disk, such as `uring` or `worker`. */
   readonly disk: string;
   readonly segments: number;
+  /** Sealed segments verified since the start. */
+  readonly scrubbedSegments: number;
   readonly segmentBytes: number;
   /** Bytes free on the file system of the log. */
   readonly freeBytes: number;
@@ -115,6 +117,10 @@ export interface ClusterNumbers {
   readonly lastIndex: number;
   /** Entries that were damaged here and fetched from another node, since the start. */
   readonly damagedEntriesRepaired: number;
+  /** Sealed segments that wait to be repaired. */
+  readonly damagedSegments: number;
+  /** The configured list of nodes names others than belong to the cluster. */
+  readonly isListOther: boolean;
   /** Elections this node has stood in, since the start. */
   readonly elections: number;
   readonly peers: readonly PeerNumbers[];

@@ -116,6 +116,11 @@ const logMetrics = (sources: MetricsSources) => [
   gauges("ayder_disk_info", "How writes reach the disk; always 1.", () => [
     { value: 1, labels: { disk: sources.log().disk } },
   ]),
+  counters(
+    "ayder_scrubbed_segments_total",
+    "Sealed segments verified by the scrub since the start.",
+    () => [{ value: sources.log().scrubbedSegments, labels: {} }],
+  ),
   gauge("ayder_segments", "Files of the log.", () => sources.log().segments),
   gauge("ayder_segment_bytes", "Bytes of the log's files.", () => sources.log().segmentBytes),
   gauge("ayder_disk_free_bytes", "Bytes free where the log lies.", () => sources.log().freeBytes),

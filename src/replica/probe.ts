@@ -26,6 +26,8 @@ export interface ClusterProbe {
   readonly appliedIndex: number;
   readonly lastIndex: number;
   readonly damagedEntriesRepaired: number;
+  readonly damagedSegments: number;
+  readonly isListOther: boolean;
   readonly elections: number;
   readonly peers: readonly {
     readonly nodeId: string;
@@ -72,6 +74,7 @@ export class ReplicaProbe {
   log(): {
     readonly disk: string;
     readonly segments: number;
+    readonly scrubbedSegments: number;
     readonly segmentBytes: number;
     readonly freeBytes: number;
     readonly syncMicros: Histogram;
@@ -81,10 +84,11 @@ export class ReplicaProbe {
     readonly queuedBytes: number;
   } {
     const { log, batcher } = this.#replica;
-    const { segments, freeBytes } = log.counts;
+    const { segments, freeBytes, scrubbed: scrubbedSegments } = log.counts;
     return {
       disk: this.#diskKind,
       segments,
+      scrubbedSegments,
       segmentBytes: log.segmentBytes,
       freeBytes: Number.isFinite(freeBytes) ? freeBytes : 0,
       syncMicros: this.#syncMicros,
@@ -136,6 +140,8 @@ export class ReplicaProbe {
       appliedIndex: replica.appliedIndex,
       lastIndex: raft.lastIndex,
       damagedEntriesRepaired: replica.repairedEntries,
+      damagedSegments: replica.repairs.size,
+      isListOther: replica.isListOther,
       elections: replica.elections,
       peers: membership.members
         .filter(({ nodeId }) => nodeId !== raft.nodeId)

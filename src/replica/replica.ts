@@ -356,6 +356,10 @@ export class Replica {
     disk.onWake = () => this.turn();
     this.transport.onWake = () => this.turn();
     this.transport.introduce(this.self);
+    if (this.isListOther) {
+      const members = membership.members.map((member) => member.nodeId).join(",");
+      this.logger.warn("node_list_differs", { members });
+    }
     this.#meetPeers(membership);
   }
 
@@ -401,6 +405,17 @@ export class Replica {
   /** When a peer last said anything: milliseconds ago, `Infinity` for never. */
   lastContactMs(nodeId: string): number {
     return this.clock.monotonicMs() - (this.#lastContactMs.get(nodeId) ?? Number.NEGATIVE_INFINITY);
+  }
+
+  /** Whether the configured list names other nodes than belong to the cluster: then it only supplies addresses. */
+  get isListOther(): boolean {
+    const { addresses } = this.#cluster;
+    const { members } = this.membership;
+    return (
+      addresses.length > 0 &&
+      (addresses.length !== members.length ||
+        !addresses.every((listed) => members.some(({ nodeId }) => nodeId === listed.nodeId)))
+    );
   }
 
   /** The time for an entry that is opened now. */

@@ -30,6 +30,7 @@ export function fakeSources(http: MetricsSources["http"]): MetricsSources {
     log: () => ({
       disk: "none",
       segments: 0,
+      scrubbedSegments: 0,
       segmentBytes: 0,
       freeBytes: 0,
       syncMicros: new Histogram(doublingBounds(16, 20)),
@@ -65,6 +66,8 @@ export const FAKE_CLUSTER: ClusterNumbers = {
   appliedIndex: 0,
   lastIndex: 0,
   damagedEntriesRepaired: 0,
+  damagedSegments: 0,
+  isListOther: false,
   elections: 1,
   peers: [],
 };

@@ -6,7 +6,7 @@ import { type VoteOutcome, voteOutcome } from "./quorum.ts";
 import { ageForwardedReads, broadcastHeartbeat } from "./reads.ts";
 import { type Owed, promise, send } from "./ready.ts";
 import { becomeCandidate, becomeFollower, becomeLeader, becomePreCandidate } from "./roles.ts";
-import { drawTimeout, mayStand, type RaftState } from "./state.ts";
+import { commitTo, drawTimeout, mayStand, type RaftState } from "./state.ts";
 
 /** Time passes. */
 export function tick(state: RaftState, owed: Owed, random: number): void {
@@ -89,7 +89,6 @@ export function isLeased(state: RaftState, message: VoteMessage): boolean {
 
 /** Answers a request to vote. A learner may be asked by one who knows already that it is a voter, and answers too. */
 export function takeVoteRequest(state: RaftState, owed: Owed, message: VoteMessage): void {
-  const { nodeId: from } = state;
   const { from: to, term } = message;
   const isGranted = mayVoteFor(state, message);
   const kind = message.kind === "vote" ? "voteReply" : "preVoteReply";
@@ -98,8 +97,23 @@ export function takeVoteRequest(state: RaftState, owed: Owed, message: VoteMessa
     state.electionElapsedTicks = 0;
     promise(state, owed, state.term, to);
   }
-  const replyTerm = isGranted ? term : state.term;
-  send(state, owed, { kind, from, to, term: replyTerm, isRejected: !isGranted });
+  answerVote(state, owed, {
+    kind,
+    to,
+    term: isGranted ? term : state.term,
+    isRejected: !isGranted,
+  });
+}
+
+/** Answers a request to vote, with what is known to be committed. */
+export function answerVote(
+  state: RaftState,
+  owed: Owed,
+  answer: Pick<VoteReply, "kind" | "to" | "term" | "isRejected">,
+): void {
+  const { nodeId: from, commitIndex } = state;
+  const commitTerm = state.terms.at(commitIndex) ?? 0;
+  send(state, owed, { ...answer, from, commitIndex, commitTerm });
 }
 
 function mayVoteFor(state: RaftState, message: VoteMessage): boolean {
@@ -122,20 +136,29 @@ export function takeVoteReply(state: RaftState, owed: Owed, reply: VoteReply): v
       ? state.role === "candidate"
       : // A grant names the term that was asked for; one that names another is of an earlier question.
         state.role === "preCandidate" && (reply.isRejected || reply.term === state.term + 1);
-  if (isAsked) noteVote(state, owed, reply.from, !reply.isRejected);
+  if (!isAsked) return;
+  // What is committed there is committed here too, if it is the same entry (log matching).
+  if (reply.isRejected && state.terms.at(reply.commitIndex) === reply.commitTerm)
+    commitTo(state, reply.commitIndex);
+  noteVote(state, owed, reply.from, !reply.isRejected);
 }
 
-/** Counts what one voter said. The first word counts. */
+/** Notes what one voter said. The first word counts. */
 export function noteVote(state: RaftState, owed: Owed, from: string, isGranted: boolean): void {
   if (!state.votes.has(from)) state.votes.set(from, isGranted);
+  countVotes(state, owed);
+}
+
+/** Counts the votes, by the configuration as it is now. */
+export function countVotes(state: RaftState, owed: Owed): void {
+  if (state.role !== "candidate" && state.role !== "preCandidate") return;
   const outcome: VoteOutcome = voteOutcome(state.configuration, (voter) => state.votes.get(voter));
-  if (outcome === "lost") {
-    becomeFollower(state, owed, state.term, undefined);
-    return;
-  }
-  if (outcome === "pending") return;
-  if (state.role === "preCandidate") {
+  // What was learned meanwhile may have changed who counts: once it is applied, they are counted again.
+  if (outcome === "pending" || !mayStand(state)) return;
+  if (outcome === "lost") becomeFollower(state, owed, state.term, undefined);
+  else if (state.role === "candidate") becomeLeader(state, owed);
+  else {
     becomeCandidate(state, owed);
     askForVotes(state, owed, "vote", false);
-  } else becomeLeader(state, owed);
+  }
 }

@@ -1,4 +1,4 @@
-// A configuration takes effect when its entry is applied and saved (RULINGS M7), on each node in its own time.
+// A configuration takes effect when its entry is applied and saved, on each node in its own time.
 
 import { assert } from "../lib/assert.ts";
 import { type Configuration, isVoter } from "./configuration.ts";

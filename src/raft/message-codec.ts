@@ -6,7 +6,8 @@
 //   2 appendReply     index, hintIndex, hintTerm u64 | isRejected u8
 //   3 heartbeat       commitIndex, round u64          4 heartbeatReply  round u64
 //   5 vote, 6 preVote lastIndex, lastTerm u64 | isTransfer u8
-//   7 voteReply, 8 preVoteReply  isRejected u8        9 snapshot        index, indexTerm u64
+//   7 voteReply, 8 preVoteReply  commitIndex, commitTerm u64 | isRejected u8
+//   9 snapshot        index, indexTerm u64
 //  10 timeoutNow     11 readIndex  context u64       12 readIndexReply  context, index u64
 
 import { assert } from "../lib/assert.ts";
@@ -70,7 +71,10 @@ function putRest(writer: ByteWriter, message: RaftMessage): void {
       break;
     case "voteReply":
     case "preVoteReply":
-      writer.u8(message.isRejected ? 1 : 0);
+      writer
+        .u64(message.commitIndex)
+        .u64(message.commitTerm)
+        .u8(message.isRejected ? 1 : 0);
       break;
     case "snapshot":
       writer.u64(message.index).u64(message.indexTerm);
@@ -127,8 +131,10 @@ function readMessage(reader: Reader): RaftMessage | undefined {
       return { kind, from, to, term, lastIndex, lastTerm, isTransfer: reader.flag() };
     }
     case "voteReply":
-    case "preVoteReply":
-      return { kind, from, to, term, isRejected: reader.flag() };
+    case "preVoteReply": {
+      const [commitIndex, commitTerm] = [reader.u64(), reader.u64()];
+      return { kind, from, to, term, commitIndex, commitTerm, isRejected: reader.flag() };
+    }
     case "snapshot":
       return { kind, from, to, term, index: reader.u64(), indexTerm: reader.u64() };
     case "timeoutNow":

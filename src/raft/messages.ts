@@ -62,10 +62,15 @@ export interface VoteMessage extends Envelope {
   readonly isTransfer: boolean;
 }
 
-/** Gives or refuses a vote. */
+/**
+ * Gives or refuses a vote. Who refuses says up to where it knows the log to be committed: whoever stands may not know yet
+ * that a smaller majority would do, and whoever knows may be no voter any more.
+ */
 export interface VoteReply extends Envelope {
   readonly kind: "voteReply" | "preVoteReply";
   readonly isRejected: boolean;
+  readonly commitIndex: number;
+  readonly commitTerm: number;
 }
 
 /** The leader no longer has the entries that the follower lacks: it is offered the state at `index`, of `indexTerm`. */

@@ -15,11 +15,10 @@ export {
 export { decodeMessage, encodeMessage } from "./message-codec.ts";
 export type { AppendMessage, RaftMessage, TermRun } from "./messages.ts";
 export type { RaftReady } from "./ready.ts";
-export { makeAppend, type NextAppend, nextAppend } from "./replication.ts";
+export { makeAppend, nextAppend } from "./replication.ts";
 export {
   createRaft,
   mayChangeConfiguration,
-  type RaftRole,
   type RaftState,
   termAt,
 } from "./state.ts";

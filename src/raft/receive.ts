@@ -2,7 +2,7 @@
 // not listened to; what passes is of the present term, but for pre-votes, which name a term that may never be.
 
 import { assert, assertNever } from "../lib/assert.ts";
-import { isLeased, stand, takeVoteReply, takeVoteRequest } from "./election.ts";
+import { answerVote, isLeased, stand, takeVoteReply, takeVoteRequest } from "./election.ts";
 import { takeAppend, takeHeartbeat } from "./following.ts";
 import type { AppendMessage, HeartbeatMessage, RaftMessage, SnapshotMessage } from "./messages.ts";
 import { askLeader, noteReadIndex } from "./reads.ts";
@@ -58,7 +58,7 @@ function answerEarlier(state: RaftState, owed: Owed, message: RaftMessage): void
   const { isCheckQuorum, isPreVote } = state.options;
   const envelope = { from: nodeId, to: message.from, term };
   if (message.kind === "preVote") {
-    send(state, owed, { kind: "preVoteReply", ...envelope, isRejected: true });
+    answerVote(state, owed, { kind: "preVoteReply", to: message.from, term, isRejected: true });
     return;
   }
   if (message.kind !== "append" && message.kind !== "heartbeat") return;

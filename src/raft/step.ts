@@ -2,7 +2,7 @@
 
 import { assert, assertNever } from "../lib/assert.ts";
 import type { Configuration } from "./configuration.ts";
-import { noteVote, stand, tick } from "./election.ts";
+import { countVotes, noteVote, stand, tick } from "./election.ts";
 import { answerPersisted } from "./following.ts";
 import { configure, leaveIfTold } from "./membership.ts";
 import type { RaftMessage } from "./messages.ts";
@@ -106,7 +106,7 @@ function take(state: RaftState, owed: Owed, input: RaftInput): void {
       stateSaved(state, owed, input);
       break;
     case "applied":
-      applied(state, input.index);
+      applied(state, owed, input.index);
       break;
     case "configured":
       configure(state, owed, input.configuration, input.index);
@@ -168,12 +168,13 @@ function stateSaved(
   if (isNews && state.role === "candidate") noteVote(state, owed, state.nodeId, true);
 }
 
-function applied(state: RaftState, index: number): void {
+function applied(state: RaftState, owed: Owed, index: number): void {
   assert(
     index <= state.commitIndex,
     `Entry ${index} was applied, but committed is ${state.commitIndex}`,
   );
   state.appliedIndex = Math.max(state.appliedIndex, index);
+  countVotes(state, owed);
 }
 
 function compacted(state: RaftState, index: number): void {

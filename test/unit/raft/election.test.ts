@@ -4,7 +4,7 @@ import { describe, expect, test } from "bun:test";
 import { type RaftState, step } from "../../../src/raft/mod.ts";
 import { Cluster } from "../../raft/cluster.ts";
 import { membersAre } from "../../raft/driver.ts";
-import { appendOf, leaderOf, nodeOf, receive } from "../../raft/node.ts";
+import { appendOf, leaderOf, NOTHING, nodeOf, receive } from "../../raft/node.ts";
 
 const voteOf = (over: object = {}) =>
   ({
@@ -44,7 +44,14 @@ describe("R23: term and vote are durable before anything depends on them", () =>
   test("a candidate asks for votes and counts its own only when it is saved", () => {
     const state = nodeOf({ isPreVote: false });
     expect(step(state, { kind: "campaign" }).messages).toEqual([]);
-    receive(state, { kind: "voteReply", from: "b", to: "a", term: 5, isRejected: false });
+    receive(state, {
+      kind: "voteReply",
+      from: "b",
+      to: "a",
+      term: 5,
+      isRejected: false,
+      ...NOTHING,
+    });
     expect(state.role).toBe("candidate");
 
     const saved = step(state, { kind: "stateSaved", term: 5, vote: "a" });
@@ -166,7 +173,7 @@ describe("who stands", () => {
     step(state, { kind: "campaign" });
     step(state, { kind: "stateSaved", term: 5, vote: "a" });
     for (const from of ["d", "e"])
-      receive(state, { kind: "voteReply", from, to: "a", term: 5, isRejected: false });
+      receive(state, { kind: "voteReply", from, to: "a", term: 5, isRejected: false, ...NOTHING });
 
     expect(state.role).toBe("candidate");
   });
@@ -176,15 +183,63 @@ describe("who stands", () => {
     step(state, { kind: "campaign" });
     expect(state.role).toBe("preCandidate");
     for (const from of ["b", "c"])
-      receive(state, { kind: "preVoteReply", from, to: "a", term: 4, isRejected: true });
+      receive(state, {
+        kind: "preVoteReply",
+        from,
+        to: "a",
+        term: 4,
+        isRejected: true,
+        ...NOTHING,
+      });
 
     expect([state.role, state.term]).toEqual(["follower", 4]);
+  });
+
+  test("whoever is refused learns what is committed, and by which configuration to count", () => {
+    // It does not know that it is the only voter now; who refuses knows, and is no voter any more.
+    const configuration = membersAre(["a", "b"]);
+    const state = nodeOf({ configuration });
+    step(state, { kind: "campaign" });
+    const refusal = {
+      kind: "preVoteReply",
+      from: "b",
+      to: "a",
+      term: 4,
+      isRejected: true,
+    } as const;
+    expect(receive(state, { ...refusal, commitIndex: 9, commitTerm: 4 }).commitIndex).toBe(9);
+    expect(state.role).toBe("preCandidate");
+
+    step(state, { kind: "configured", configuration: membersAre(["a"]), index: 8 });
+    expect(step(state, { kind: "applied", index: 9 }).hardState).toEqual({ term: 5, vote: "a" });
+  });
+
+  test("nothing is learned of entries that are not the same", () => {
+    const state = nodeOf();
+    step(state, { kind: "campaign" });
+    const refusal = {
+      kind: "preVoteReply",
+      from: "b",
+      to: "a",
+      term: 4,
+      isRejected: true,
+    } as const;
+    receive(state, { ...refusal, commitIndex: 9, commitTerm: 3 });
+
+    expect(receive(state, { ...refusal, commitIndex: 12, commitTerm: 4 }).commitIndex).toBe(7);
   });
 
   test("a grant of an earlier question counts for nothing", () => {
     const state = nodeOf();
     step(state, { kind: "campaign" });
-    receive(state, { kind: "preVoteReply", from: "b", to: "a", term: 4, isRejected: false });
+    receive(state, {
+      kind: "preVoteReply",
+      from: "b",
+      to: "a",
+      term: 4,
+      isRejected: false,
+      ...NOTHING,
+    });
 
     expect(state.role).toBe("preCandidate");
   });
@@ -244,7 +299,15 @@ describe("terms", () => {
     "a leader that hears a later term in a %s steps down",
     (kind) => {
       const state = leaderOf();
-      const reply = { from: "b", to: "a", term: 6, isRejected: true, round: 0, index: 0 };
+      const reply = {
+        from: "b",
+        to: "a",
+        term: 6,
+        isRejected: true,
+        round: 0,
+        index: 0,
+        ...NOTHING,
+      };
       const ready = receive(state, { kind, ...reply, hintIndex: 0, hintTerm: 0 });
 
       expect(ready).toMatchObject({ lostLeadership: true, hardState: { term: 6, vote: "" } });

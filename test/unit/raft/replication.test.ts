@@ -4,7 +4,7 @@ import { describe, expect, test } from "bun:test";
 import { makeAppend, nextAppend, type RaftState, step, termAt } from "../../../src/raft/mod.ts";
 import { Cluster } from "../../raft/cluster.ts";
 import { membersAre } from "../../raft/driver.ts";
-import { acknowledge, appendOf, leaderOf, nodeOf, receive } from "../../raft/node.ts";
+import { acknowledge, appendOf, leaderOf, NOTHING, nodeOf, receive } from "../../raft/node.ts";
 
 /** Pulls what may go to a follower and counts it as sent, `bytes` each, until nothing may. */
 function pull(state: RaftState, to: string, bytes = 100): string[] {
@@ -45,7 +45,14 @@ describe("commitment", () => {
     step(state, { kind: "stateSaved", term: 5, vote: "" });
     step(state, { kind: "campaign" });
     step(state, { kind: "stateSaved", term: 6, vote: "a" });
-    receive(state, { kind: "voteReply", from: "c", to: "a", term: 6, isRejected: false });
+    receive(state, {
+      kind: "voteReply",
+      from: "c",
+      to: "a",
+      term: 6,
+      isRejected: false,
+      ...NOTHING,
+    });
     step(state, { kind: "proposed", entries: 1 });
 
     expect([state.role, state.progress.get("a")?.matchIndex]).toEqual(["leader", 10]);

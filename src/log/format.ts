@@ -79,7 +79,10 @@ export interface WriteFrame {
   firstIndex: number;
   /** Checksum of the entry before `firstIndex`; 0 before the first. */
   previousChecksum: number;
-  /** Highest index that this node knew committed when it wrote: what a start may apply without asking anybody. */
+  /**
+   * Highest index that this node knew committed when it wrote, entries behind the frame included: what a start may apply
+   * without asking anybody. A membership that was followed by another one in the log is always below it.
+   */
   commitIndex: number;
 }
 

@@ -202,7 +202,7 @@ export class SegmentLog {
         syncedIndex: this.#syncedIndex,
         firstIndex: write.firstIndex,
         previousChecksum: write.previousChecksum,
-        commitIndex: Math.min(commitIndex, this.#syncedIndex),
+        commitIndex: Math.min(commitIndex, write.chain.index),
       },
       active.salt,
     );
@@ -215,7 +215,7 @@ export class SegmentLog {
     // Whatever becomes of its entries, this memory is the kernel's until the completion.
     slab.pins += 1;
     this.#framedIndex = this.#syncedIndex;
-    this.#framedCommitIndex = Math.min(commitIndex, this.#syncedIndex);
+    this.#framedCommitIndex = Math.min(commitIndex, write.chain.index);
     this.probe.writes += 1;
     this.probe.writtenBytes += bytes;
     this.probe.entries += write.entryCount;

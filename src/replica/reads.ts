@@ -25,11 +25,13 @@ export class Reads {
   readonly #nowMs: () => number;
   /** Asks consensus; its answer comes by `confirmed` or `failed`. */
   readonly #ask: (context: number) => void;
-  #nextContext = 1;
+  #nextContext: number;
 
-  constructor(nowMs: () => number, ask: (context: number) => void) {
+  /** @param firstContext Above all that an earlier life of this node has used: an answer to one of those may still be on its way. */
+  constructor(nowMs: () => number, ask: (context: number) => void, firstContext: number) {
     this.#nowMs = nowMs;
     this.#ask = ask;
+    this.#nextContext = firstContext;
   }
 
   /** Reads that wait. */
@@ -87,10 +89,10 @@ export class Reads {
     }
   }
 
-  /** Ends all of them: the node stops. */
-  close(): void {
+  /** Ends all of them: this replica goes on no more. */
+  close(why: Refusal): void {
     const reads = [...this.#pending.values()];
     this.#pending.clear();
-    for (const read of reads) read.answer(fail(refuse("not_ready", "The node is stopping")));
+    for (const read of reads) read.answer(fail(why));
   }
 }

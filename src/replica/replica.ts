@@ -114,7 +114,11 @@ const CONFIRM_TIMEOUT_MS = 2000;
 /** Entries that are sealed and not committed may take this much memory. */
 const UNCOMMITTED_BYTES_MAX = 256 << 20;
 
+/** Numbers for reads that a millisecond has: those of a later life begin above those of an earlier one. */
+const READS_PER_MS = 1024;
+
 const NOT_READY = refuse("not_ready", "The node is not ready to take writes");
+const REPLACED = refuse("not_ready", "The node has just been filled by another one");
 const STOPPING = refuse("not_ready", "The node is stopping");
 const NOT_LEADER = refuse("not_leader", "No leader is known at the moment");
 const HANDING_OVER = refuse("not_leader", "Leadership is being handed over");
@@ -290,6 +294,7 @@ export class Replica {
         this.#take(step(this.raft, { kind: "read", context }));
         this.wantTurn();
       },
+      Math.floor(this.clock.wallMs()) * READS_PER_MS,
     );
     this.members = new Members(this);
     this.batcher = new Batcher({
@@ -529,6 +534,7 @@ export class Replica {
     this.#isDetached = true;
     // Readers that wait here look again, and find the one that comes after.
     this.wishes.wakeAll();
+    this.reads.close(REPLACED);
     this.log.replaceBy(incoming, { ...this.#hardState, configurationIndex: 0 });
     const { index } = incoming.offer;
     this.logger.info("files_installed", { index });
@@ -821,7 +827,7 @@ export class Replica {
   stop(): void {
     this.#isStopping = true;
     this.#isReady = false;
-    this.reads.close();
+    this.reads.close(STOPPING);
   }
 
   /**

@@ -27,6 +27,8 @@ const UNSENT_BYTES_MAX = 1_048_576;
 const WINDOW_BYTES_MIN = 65_536;
 const WINDOW_BYTES_MAX = 4_194_304;
 const CLOG_MS_MAX = 2000;
+/** A gigabit a second. */
+const MS_PER_BYTE = 8e-6;
 /** Milliseconds after which a side that hears nothing gives a connection up. */
 const SILENCE_MS_MIN = 1000;
 const SILENCE_MS_MAX = 4000;
@@ -57,6 +59,10 @@ interface Stream {
   clogUntilMs: number;
   /** When it breaks because a direction is blocked. */
   breakMs: number;
+  /** Whether nothing gets from `from` to `to`. */
+  isBlocked: boolean;
+  /** When something can next happen on it. */
+  nextMs: number;
 }
 
 type Act = () => void;
@@ -71,6 +77,8 @@ export class SimNetwork {
   readonly #nodes = new Map<string, SimTransport>();
   readonly #blocked = new Set<string>();
   #streams: Stream[] = [];
+  /** Some stream is closed at both ends. */
+  #hasClosed = false;
 
   constructor(prng: Prng, options: SimNetworkOptions = {}) {
     this.#prng = prng;
@@ -104,6 +112,7 @@ export class SimNetwork {
         stream.isReceiverOpen = false;
         stream.senderEndMs = Math.min(stream.senderEndMs, this.#noticeMs(stream, isSilent));
       }
+      if (stream.from === node || stream.to === node) this.#touch(stream);
     }
   }
 
@@ -118,25 +127,38 @@ export class SimNetwork {
     this.#blocked.add(`${from} ${to}`);
     for (const stream of this.#between(from, to)) {
       if (stream.breakMs === NEVER) stream.breakMs = this.nowMs + this.#silenceMs();
+      this.#touch(stream);
     }
   }
 
   /** It does again. Connections that did not end meanwhile go on. */
   unblock(from: string, to: string): void {
-    this.#blocked.delete(`${from} ${to}`);
-    if (this.#isBlocked(to, from)) return;
-    for (const stream of this.#between(from, to)) stream.breakMs = NEVER;
+    if (!this.#blocked.delete(`${from} ${to}`)) return;
+    const isWhole = !this.#isBlocked(to, from);
+    for (const stream of this.#between(from, to)) {
+      if (isWhole) stream.breakMs = NEVER;
+      this.#touch(stream);
+    }
   }
 
   /** Lets time pass, in which connections break and clog; nothing is delivered. */
   advance(elapsedMs: number): void {
     this.nowMs += elapsedMs;
     const { breaksPerMillion, clogsPerMillion } = this.#options;
-    for (const stream of this.#streams) {
-      if (this.#prng.chance((breaksPerMillion * elapsedMs) / 1_000_000)) this.#break(stream);
-      if (this.#prng.chance((clogsPerMillion * elapsedMs) / 1_000_000))
-        stream.clogUntilMs = this.nowMs + this.#prng.below(CLOG_MS_MAX);
-    }
+    const broken = this.#struck(breaksPerMillion * elapsedMs);
+    if (broken !== undefined) this.#break(broken);
+    const clogged = this.#struck(clogsPerMillion * elapsedMs);
+    if (clogged === undefined) return;
+    clogged.clogUntilMs = this.nowMs + this.#prng.below(CLOG_MS_MAX);
+    this.#touch(clogged);
+  }
+
+  /** One of the connections, if what strikes so many of a million of them strikes one. */
+  #struck(perMillion: number): Stream | undefined {
+    const { length } = this.#streams;
+    if (perMillion === 0 || length === 0) return undefined;
+    if (!this.#prng.chance((perMillion * length) / 1_000_000)) return undefined;
+    return this.#streams[this.#prng.below(length)];
   }
 
   /** How many things could happen at this moment. */
@@ -146,22 +168,23 @@ export class SimNetwork {
 
   /** When the next thing can happen: now, later, or never. */
   get nextMs(): number {
-    if (this.deliverable > 0) return this.nowMs;
     let next = NEVER;
-    for (const stream of this.#streams) {
-      for (const { at } of this.#actsOf(stream)) next = Math.min(next, at);
-    }
+    for (const stream of this.#streams) if (stream.nextMs < next) next = stream.nextMs;
     for (const node of this.#nodes.values()) {
-      for (const { at } of this.#dialsOf(node)) next = Math.min(next, at);
+      if (node.isWakeOwed) return this.nowMs;
+      const { dialMs } = node;
+      if (dialMs < next) next = dialMs;
     }
-    return next;
+    return Math.max(next, this.nowMs);
   }
 
   /** Makes one thing happen, drawn from those that can. False: there is none. */
   step(): boolean {
     const acts = this.#acts();
     if (acts.length === 0) return false;
-    acts[this.#prng.below(acts.length)]?.();
+    acts[acts.length === 1 ? 0 : this.#prng.below(acts.length)]?.();
+    if (!this.#hasClosed) return true;
+    this.#hasClosed = false;
     this.#streams = this.#streams.filter((stream) => stream.isSenderOpen || stream.isReceiverOpen);
     return true;
   }
@@ -170,9 +193,8 @@ export class SimNetwork {
 
   /** The open connection on which `from` sends to a node. */
   outgoing(from: SimTransport, to: string): Stream | undefined {
-    return this.#streams.find(
-      (stream) => stream.isSenderOpen && stream.from === from && stream.to.id === to,
-    );
+    const stream = from.streams.get(to);
+    return stream?.isSenderOpen === true ? stream : undefined;
   }
 
   send(stream: Stream, priority: "urgent" | "bulk", bytes: Uint8Array): boolean {
@@ -181,8 +203,10 @@ export class SimNetwork {
     const queue = stream.flights[priority];
     const after = queue.at(-1)?.readyMs ?? 0;
     const jitterMs = this.#prng.below(this.#options.latencyMsMax + 1) / 4;
-    queue.push({ bytes, readyMs: Math.max(after, this.nowMs + stream.latencyMs + jitterMs) });
+    const sentMs = Math.max(after, this.nowMs + stream.latencyMs + jitterMs);
+    queue.push({ bytes, readyMs: sentMs + bytes.length * MS_PER_BYTE });
     stream.bytes[priority] += bytes.length;
+    if (queue.length === 1) this.#touch(stream);
     return true;
   }
 
@@ -202,6 +226,8 @@ export class SimNetwork {
           ),
         );
         stream.receiverEndMs = Math.min(stream.receiverEndMs, lastMs);
+        this.#touch(stream);
+        node.forgetDial();
       }
       if (stream.to === node && stream.from.id === peer && stream.isReceiverOpen)
         this.#endReceiver(stream);
@@ -212,44 +238,57 @@ export class SimNetwork {
 
   #acts(): Act[] {
     const acts: Act[] = [];
-    for (const stream of this.#streams) {
-      for (const { at, act } of this.#actsOf(stream)) if (at <= this.nowMs) acts.push(act);
-    }
+    for (const stream of this.#streams) if (stream.nextMs <= this.nowMs) this.#actsOf(stream, acts);
     for (const node of this.#nodes.values()) {
-      for (const { at, act } of this.#dialsOf(node)) if (at <= this.nowMs) acts.push(act);
+      if (node.dialMs <= this.nowMs) {
+        for (const [peer, retryMs] of node.peers) {
+          if (retryMs <= this.nowMs && this.outgoing(node, peer) === undefined)
+            acts.push(() => this.#dial(node, peer));
+        }
+      }
       if (node.isWakeOwed) acts.push(() => node.wake());
     }
     return acts;
   }
 
-  *#actsOf(stream: Stream): Generator<{ readonly at: number; readonly act: Act }> {
-    if (stream.breakMs !== NEVER) yield { at: stream.breakMs, act: () => this.#break(stream) };
-    if (stream.isSenderOpen && stream.senderEndMs !== NEVER)
-      yield { at: stream.senderEndMs, act: () => this.#endSender(stream) };
+  /** What may happen on a connection now. */
+  #actsOf(stream: Stream, acts: Act[]): void {
+    const { nowMs } = this;
+    if (stream.breakMs <= nowMs) acts.push(() => this.#break(stream));
+    if (stream.isSenderOpen && stream.senderEndMs <= nowMs)
+      acts.push(() => this.#endSender(stream));
     if (!stream.isReceiverOpen) return;
-    if (stream.receiverEndMs !== NEVER)
-      yield { at: stream.receiverEndMs, act: () => this.#endReceiver(stream) };
-    if (this.#isBlocked(stream.from.id, stream.to.id)) return;
+    if (stream.receiverEndMs <= nowMs) acts.push(() => this.#endReceiver(stream));
+    if (stream.isBlocked || stream.clogUntilMs > nowMs) return;
     for (const priority of ["urgent", "bulk"] as const) {
       const [head] = stream.flights[priority];
-      if (head === undefined) continue;
-      const at = Math.max(head.readyMs, stream.clogUntilMs);
-      yield { at, act: () => this.#deliver(stream, priority) };
+      if (head !== undefined && head.readyMs <= nowMs)
+        acts.push(() => this.#deliver(stream, priority));
     }
   }
 
-  *#dialsOf(node: SimTransport): Generator<{ readonly at: number; readonly act: Act }> {
-    if (node.isDead || node.hello === undefined) return;
-    for (const [peer, retryMs] of node.peers) {
-      if (this.outgoing(node, peer) === undefined)
-        yield { at: retryMs, act: () => this.#dial(node, peer) };
+  /** Something has changed on a connection: finds out when something can next happen there. */
+  #touch(stream: Stream): void {
+    stream.isBlocked = this.#isBlocked(stream.from.id, stream.to.id);
+    let next = stream.breakMs;
+    if (stream.isSenderOpen) next = Math.min(next, stream.senderEndMs);
+    else if (!stream.isReceiverOpen) this.#hasClosed = true;
+    if (stream.isReceiverOpen) {
+      next = Math.min(next, stream.receiverEndMs);
+      if (!stream.isBlocked) {
+        const { urgent, bulk } = stream.flights;
+        const ready = Math.min(urgent[0]?.readyMs ?? NEVER, bulk[0]?.readyMs ?? NEVER);
+        next = Math.min(next, Math.max(ready, stream.clogUntilMs));
+      }
     }
+    stream.nextMs = next;
   }
 
   #deliver(stream: Stream, priority: "urgent" | "bulk"): void {
     const flight = stream.flights[priority].shift();
     if (flight === undefined) return;
     stream.bytes[priority] -= flight.bytes.length;
+    this.#touch(stream);
     stream.to.receive({ kind: "message", from: stream.fromHello, bytes: flight.bytes });
   }
 
@@ -270,7 +309,7 @@ export class SimNetwork {
       if (stream.from.id === from.id && stream.to === to && stream.isReceiverOpen)
         this.#endReceiver(stream);
     }
-    this.#streams.push({
+    const stream: Stream = {
       from,
       to,
       fromHello: hello,
@@ -284,7 +323,12 @@ export class SimNetwork {
       isReceiverOpen: true,
       clogUntilMs: 0,
       breakMs: NEVER,
-    });
+      isBlocked: false,
+      nextMs: NEVER,
+    };
+    this.#streams.push(stream);
+    from.streams.set(toId, stream);
+    from.forgetDial();
     from.met(toId, to.hello);
     to.met(from.id, hello);
     to.receive({ kind: "connected", from: hello });
@@ -295,6 +339,7 @@ export class SimNetwork {
     this.#loseSome(stream);
     stream.senderEndMs = Math.min(stream.senderEndMs, this.#noticeMs(stream, false));
     stream.receiverEndMs = Math.min(stream.receiverEndMs, this.#noticeMs(stream, false));
+    this.#touch(stream);
   }
 
   /** From a point on, what was on its way is lost; what is sent before the sender notices is lost too. */
@@ -311,6 +356,7 @@ export class SimNetwork {
 
   #endSender(stream: Stream): void {
     stream.isSenderOpen = false;
+    this.#touch(stream);
     stream.from.retryAt(stream.to.id, this.nowMs + this.#prng.below(RETRY_MS_MIN));
   }
 
@@ -318,6 +364,7 @@ export class SimNetwork {
     stream.isReceiverOpen = false;
     this.#dropFlights(stream);
     stream.senderEndMs = Math.min(stream.senderEndMs, this.#noticeMs(stream, false));
+    this.#touch(stream);
     stream.to.receive({ kind: "disconnected", from: stream.fromHello });
   }
 
@@ -364,6 +411,10 @@ class SimTransport implements Transport {
   isWakeOwed = false;
   /** When each peer is dialled next. */
   readonly peers = new Map<string, number>();
+  /** The last connection on which it sends to a peer, open or not. */
+  readonly streams = new Map<string, Stream>();
+  /** When the next peer is dialled; undefined until it is looked up. */
+  #dialMs: number | undefined;
   readonly #network: SimNetwork;
   readonly #met = new Map<string, PeerHello>();
   readonly #bytesSent = new Map<string, number>();
@@ -380,6 +431,7 @@ class SimTransport implements Transport {
     assert(hello.nodeId === this.id, `Cannot introduce ${this.id} as ${hello.nodeId}`);
     if (this.isDead || JSON.stringify(hello) === JSON.stringify(this.hello)) return;
     this.hello = { ...hello };
+    this.#dialMs = undefined;
     this.#inside(() => {
       for (const peer of this.peers.keys()) {
         this.#network.letGo(this, peer);
@@ -399,6 +451,7 @@ class SimTransport implements Transport {
       }
     });
     for (const peer of wanted) if (!this.peers.has(peer)) this.peers.set(peer, this.#network.nowMs);
+    this.#dialMs = undefined;
   }
 
   link(nodeId: string): PeerLink {
@@ -443,8 +496,26 @@ class SimTransport implements Transport {
 
   // -- for the network
 
+  /** When the next peer is dialled. */
+  get dialMs(): number {
+    if (this.#dialMs !== undefined) return this.#dialMs;
+    let next = NEVER;
+    if (!this.isDead && this.hello !== undefined) {
+      for (const [peer, retryMs] of this.peers)
+        if (retryMs < next && this.#network.outgoing(this, peer) === undefined) next = retryMs;
+    }
+    this.#dialMs = next;
+    return next;
+  }
+
+  /** Connections or peers have changed. */
+  forgetDial(): void {
+    this.#dialMs = undefined;
+  }
+
   die(): void {
     this.isDead = true;
+    this.#dialMs = undefined;
     this.isWakeOwed = false;
     this.#inbox = [];
     this.peers.clear();
@@ -462,6 +533,7 @@ class SimTransport implements Transport {
   }
 
   retryAt(peer: string, atMs: number): void {
+    this.#dialMs = undefined;
     if (this.peers.has(peer)) this.peers.set(peer, atMs);
   }
 

@@ -24,6 +24,8 @@ interface SenderOptions {
   /** A follower that lacks more of the log than so many bytes is filled with files. */
   readonly catchUpBytes: number;
   readonly wantTurn: () => void;
+  /** Whether entries wait to be written. */
+  readonly isMoreComing: () => boolean;
 }
 
 /** Sends appends to every follower. */
@@ -44,7 +46,7 @@ export class Followers {
   }
 
   #serve(to: string): void {
-    const { raft, log, transport, needsFiles } = this.#options;
+    const { raft, log, transport, needsFiles, isMoreComing } = this.#options;
     if (this.#reading.has(to) || !transport.link(to).isConnected) return;
     // What is not with the own disk yet is not with the memory that readers look at either.
     const placedIndex = log.placedEnd.index;
@@ -57,7 +59,9 @@ export class Followers {
       }
       const { prevIndex, lastIndex } = next;
       if (lastIndex === prevIndex) {
-        this.#send(to, prevIndex, undefined);
+        // The next write is under way and says the same on top of its entries; heartbeats do, if it takes long.
+        const isNewsAlone = raft.progress.get(to)?.state === "replicate";
+        if (!isNewsAlone || !isMoreComing()) this.#send(to, prevIndex, undefined);
         return;
       }
       if (prevIndex >= placedIndex) return;

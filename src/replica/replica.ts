@@ -317,6 +317,7 @@ export class Replica {
           this.#take(step(this.raft, { kind: "snapshotStarted", to, index: offer.index }));
       },
       catchUpBytes: cluster.catchUpBytes,
+      isMoreComing: () => !this.batcher.isEmpty,
       wantTurn: () => this.wantTurn(),
     });
     const transfer = {

@@ -12,6 +12,7 @@ import { EXIT_CODES, FatalError, type FatalReason } from "./lib/fatal.ts";
 import { createLogger, type Logger } from "./lib/logger.ts";
 import { type Disk, FileError, type Identity, openIdentity, setAside } from "./log/mod.ts";
 import { createHaMetrics, createMetrics } from "./metrics/mod.ts";
+import { isAlone } from "./model/cluster.ts";
 import {
   ALONE,
   type Clock,
@@ -262,17 +263,26 @@ function openTransport(config: Config, logger: Logger): Transport {
 /** Opens the log. A member whose data is of no use sets it aside, whole, and is filled by the others. */
 async function openReplica(node: NodeParts, http: HttpServer): Promise<Replica> {
   for (;;) {
+    let identity: Identity | undefined;
     try {
-      return recoverReplica(node, await joined(node), http);
+      identity = await joined(node);
+      return recoverReplica(node, identity, http);
     } catch (error) {
       const isLoss =
         error instanceof FatalError &&
         (error.reason === "log_corrupt" || error.reason === "data_unusable");
-      if (!isLoss || node.config.cluster === undefined) throw error;
+      if (!isLoss || !isFilledByOthers(node.config, identity)) throw error;
       node.logger.error("data_set_aside", { message: error.message, to: "quarantine" });
       setAside(node.disk.files);
     }
   }
+}
+
+/** Whether others have what this node has. Who is alone has the only copy, and would begin anew without it. */
+function isFilledByOthers({ cluster }: Config, identity: Identity | undefined): boolean {
+  if (cluster === undefined) return false;
+  if (identity === undefined) return cluster.nodes.length > 1;
+  return !isAlone(identity.hardState.membership, identity.meta.nodeId);
 }
 
 /** Who this node is, once it belongs to a cluster. */

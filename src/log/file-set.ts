@@ -7,16 +7,7 @@ import type { FileError, Files } from "./disk.ts";
 import { fileName, parseFileName } from "./format.ts";
 import type { DiskJob, JobResult } from "./jobs.ts";
 import { replaceFile } from "./jobs.ts";
-import {
-  encodeChecked,
-  encodeStateSlot,
-  type HardState,
-  MANIFEST_FILE,
-  type Manifest,
-  type SealedSegment,
-  STATE_FILE,
-  stateSlotPosition,
-} from "./metadata.ts";
+import { encodeChecked, MANIFEST_FILE, type Manifest, type SealedSegment } from "./metadata.ts";
 import { CHAIN_START, type ChainEnd } from "./segment-scan.ts";
 
 /** A sealed segment that another node may have. Its bytes are the same wherever it lies. */
@@ -138,17 +129,21 @@ export class IncomingFiles {
     next(0, CHAIN_START);
   }
 
-  /** Puts the set in the place of the old one. Blocks; the log must not be under way. */
-  install(files: Files, stateCounter: number, state: HardState): void {
-    const { manifest } = this.#host;
-    const { segments, base, index } = this.offer;
-    const hardState = { ...state, commitIndex: index };
-    files.write(
-      STATE_FILE,
-      stateSlotPosition(stateCounter),
-      encodeStateSlot(stateCounter, hardState),
+  /** The set is not wanted any more. Pieces that are being written go as well. */
+  discard(): void {
+    const names = this.#sequences.flatMap((sequence) =>
+      (["log", "index", "delta", "base"] as const).map((kind) => fileName(sequence, kind)),
     );
-    files.sync(STATE_FILE);
+    this.#host.run({ kind: "remove_files", names }, () => undefined);
+  }
+
+  /**
+   * Puts the set in the place of the old one, by the manifest alone: what the node has promised stays as it is, and a start
+   * takes what is in files to be committed. Blocks; the log must not be under way.
+   */
+  install(files: Files): void {
+    const { manifest } = this.#host;
+    const { segments, base } = this.offer;
     const sequenceOf = (file: number): number => this.#sequences[file] ?? 0;
     const [nextSequence = 0] = this.#host.allocate(1);
     replaceFile(

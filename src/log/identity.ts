@@ -96,14 +96,19 @@ function createIdentity(files: Files, options: IdentityOptions): Identity {
   const incarnation = randomId();
   const membership = startsAlone ? aloneAs(nodeId, incarnation) : NOBODY;
   const hardState = { term: 0, vote: "", commitIndex: 0, configurationIndex: 0, membership };
-  const slots = new Uint8Array(2 * STATE_SLOT_BYTES);
-  slots.set(encodeStateSlot(1, hardState), stateSlotPosition(1));
-  replaceFile(files, STATE_FILE, slots);
+  writeState(files, 1, hardState);
   replaceFile(files, MANIFEST_FILE, encodeChecked(EMPTY_MANIFEST));
   const clusterId = startsAlone ? randomId() : "";
   const meta: Meta = { format: FORMAT_VERSION, nodeId, clusterId, incarnation };
   replaceFile(files, META_FILE, encodeChecked(meta));
   return { meta, hardState, stateCounter: 1 };
+}
+
+/** A `state` file with one slot in it, in the place of what was there. */
+function writeState(files: Files, counter: number, hardState: HardState): void {
+  const slots = new Uint8Array(2 * STATE_SLOT_BYTES);
+  slots.set(encodeStateSlot(counter, hardState), stateSlotPosition(counter));
+  replaceFile(files, STATE_FILE, slots);
 }
 
 /** Makes a node without a cluster a member of one: its members first, then the name, which says that they are there. */
@@ -116,9 +121,9 @@ export function joinCluster(
   assert(identity.meta.clusterId === "", "A node joins one cluster in its life");
   const hardState = { ...identity.hardState, membership };
   const stateCounter = identity.stateCounter + 1;
-  const position = stateSlotPosition(stateCounter);
-  files.write(STATE_FILE, position, encodeStateSlot(stateCounter, hardState));
-  files.sync(STATE_FILE);
+  // Whole, not slot by slot: the slot that was read may lie in memory only, after a sync that failed, and this one would
+  // go over the other.
+  writeState(files, stateCounter, hardState);
   const meta = { ...identity.meta, clusterId };
   replaceFile(files, META_FILE, encodeChecked(meta));
   return { meta, hardState, stateCounter };

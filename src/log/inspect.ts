@@ -59,8 +59,7 @@ export function inspectLog(files: Files): DirectoryReport {
   const segments: SegmentReport[] = [];
   let chain = CHAIN_START;
   let syncedIndex = 0;
-  const names = files.list().filter((name) => parseFileName(name)?.kind === "log");
-  for (const name of names.sort()) {
+  for (const name of inOrder(files, manifest)) {
     const head = new Uint8Array(SEGMENT_DATA_START);
     const header = decodeSegmentHeader(head.subarray(0, files.read(name, 0, head)));
     const empty = {
@@ -134,4 +133,12 @@ export function inspectLog(files: Files): DirectoryReport {
     segments,
     isDamaged: problems.length > 0,
   };
+}
+
+/** Segments in the order of the log: one that was made anew stands where the damaged one stood, whatever its number. */
+function inOrder(files: Files, manifest: Manifest | undefined): readonly string[] {
+  const names = files.list().filter((name) => parseFileName(name)?.kind === "log");
+  const sealed = (manifest?.segments ?? []).map(({ sequence }) => fileName(sequence, "log"));
+  const others = names.filter((name) => !sealed.includes(name));
+  return [...sealed.filter((name) => names.includes(name)), ...others.sort()];
 }

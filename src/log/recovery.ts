@@ -25,6 +25,7 @@ import {
 } from "./live-segment.ts";
 import {
   encodeChecked,
+  encodeStateSlot,
   type HardState,
   MANIFEST_FILE,
   type Manifest,
@@ -33,6 +34,7 @@ import {
   type SealedSegment,
   STATE_FILE,
   STATE_SLOT_BYTES,
+  stateSlotPosition,
 } from "./metadata.ts";
 import { GrowingIndex, IndexFile } from "./offset-index.ts";
 import {
@@ -87,7 +89,7 @@ export function recover(files: Files, options: RecoveryOptions): RecoveredLog {
   // A process may have died between an act and its sync while the machine went on: what is seen here must be durable
   // before anything is removed, answered or written that takes it to be. Here the names; the bytes below.
   files.syncDirectory();
-  const { hardState, stateCounter } = options.identity;
+  let { hardState, stateCounter } = options.identity;
   let { meta } = options.identity;
   assert(meta.clusterId !== "", "A log belongs to a cluster");
   let manifest = readManifest(files);
@@ -238,6 +240,14 @@ export function recover(files: Files, options: RecoveryOptions): RecoveredLog {
     // counted on what it had acknowledged must ask again.
     meta = { ...meta, incarnation: options.randomId() };
     replaceFile(files, META_FILE, encodeChecked(meta));
+    // Said once: a start that comes before the rest is back must not take the same loss for another one.
+    hardState = { ...hardState, commitIndex: chain.index };
+    stateCounter += 1;
+    files.write(
+      STATE_FILE,
+      stateSlotPosition(stateCounter),
+      encodeStateSlot(stateCounter, hardState),
+    );
     options.report("log_damaged", { what, after_index: chain.index, durable_index: syncedIndex });
     // Not even zeros are written over where something was.
     if (last !== undefined && live.includes(last))

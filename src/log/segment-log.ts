@@ -425,9 +425,9 @@ export class SegmentLog {
   }
 
   /** Puts a set of files in the place of this log, which is over then. Blocks. */
-  replaceBy(incoming: IncomingFiles, state: HardState): void {
+  replaceBy(incoming: IncomingFiles): void {
     assert(this.isQuiet, "Nothing is under way in a log that is replaced");
-    incoming.install(this.#disk.files, this.#upkeep.nextStateCounter, state);
+    incoming.install(this.#disk.files);
   }
 
   /** Whether neither a write nor a job is under way. */

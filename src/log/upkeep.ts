@@ -200,11 +200,6 @@ export class Upkeep {
     });
   }
 
-  /** The counter that the next state slot gets. */
-  get nextStateCounter(): number {
-    return this.#stateCounter + 1;
-  }
-
   /** Whether no job is under way. */
   get isQuiet(): boolean {
     return this.#jobs.size === 0;

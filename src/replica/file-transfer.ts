@@ -49,6 +49,9 @@ interface Sending {
   readonly files: Map<number, DiskFile>;
   /** When the follower last asked for something. */
   lastMs: number;
+  /** Pieces that are being read. */
+  reads: number;
+  isOver: boolean;
 }
 
 /** The side that has the files. */
@@ -70,7 +73,10 @@ export class FileSender {
     if (offer === undefined || offer.index < nextIndex) return undefined;
     this.end(to);
     const lastMs = this.#options.nowMs();
-    this.#sending.set(to, { offer, files: new Map(), lastMs });
+    const files = new Map<number, DiskFile>();
+    this.#sending.set(to, { offer, files, lastMs, reads: 0, isOver: false });
+    // A merge may take the base away before it is asked for; what is open stays readable.
+    if (offer.base !== null) this.#open(files, offer, offer.segments.length);
     this.#options.logger.info("offers_files", { node: to, index: offer.index });
     return offer;
   }
@@ -90,23 +96,39 @@ export class FileSender {
     sending.lastMs = this.#options.nowMs();
     const offered = filesOf(sending.offer)[file];
     if (offered === undefined || position >= offered.bytes) return;
-    let open = sending.files.get(file);
-    if (open === undefined) {
-      open = this.#options.disk.open(offered.name);
-      sending.files.set(file, open);
-    }
+    const open = sending.files.get(file) ?? this.#open(sending.files, sending.offer, file);
     const length = Math.min(PIECE_BYTES, offered.bytes - position);
     const memory = this.#pieces.pop() ?? this.#options.disk.allocate(PIECE_BYTES);
+    const done = (): void => {
+      this.#pieces.push(memory);
+      sending.reads -= 1;
+      this.#close(sending);
+    };
+    sending.reads += 1;
     this.#options.disk.read(open, position, memory, length).then(
       (count) => {
         const bytes = memory.subarray(0, count);
         const checksum = pieceChecksum(bytes);
         if (count === length)
           this.#options.sendPiece(to, { transfer, file, checksum, position }, bytes);
-        this.#pieces.push(memory);
+        done();
       },
-      () => this.#pieces.push(memory),
+      // Damaged or not, the follower gives up in time and is offered something else.
+      done,
     );
+  }
+
+  #open(files: Map<number, DiskFile>, offer: OfferedFiles, file: number): DiskFile {
+    const open = this.#options.disk.open(filesOf(offer)[file]?.name ?? "");
+    files.set(file, open);
+    return open;
+  }
+
+  /** Lets go of the files of a transfer that is over, once nothing of them is being read. */
+  #close(sending: Sending): void {
+    if (!sending.isOver || sending.reads > 0) return;
+    for (const file of sending.files.values()) file.close();
+    sending.files.clear();
   }
 
   /** Time goes on. Returns followers that have asked for nothing for too long: their transfers are over. */
@@ -120,8 +142,16 @@ export class FileSender {
   /** The transfer is over. */
   end(to: string, hasFailed = false): void {
     if (hasFailed) this.#failedMs.set(to, this.#options.nowMs());
-    // Their reads may be under way: the descriptors go with the log.
+    const sending = this.#sending.get(to);
+    if (sending === undefined) return;
     this.#sending.delete(to);
+    sending.isOver = true;
+    this.#close(sending);
+  }
+
+  /** Every transfer is over. */
+  close(): void {
+    for (const to of [...this.#sending.keys()]) this.end(to);
   }
 }
 
@@ -256,8 +286,20 @@ export class FileReceiver {
     });
   }
 
+  /** What came is not wanted any more: this node has it, or more, by other ways. */
+  decline(): void {
+    const receiving = this.#receiving;
+    if (receiving === undefined) return;
+    const { from, index } = receiving;
+    this.#options.logger.info("files_declined", { node: from, index });
+    this.#options.talk(from, { kind: "filesEnded", index, isInstalled: true });
+    this.#receiving = undefined;
+    receiving.incoming?.discard();
+  }
+
   #fail(receiving: Receiving, message: string): void {
     const { from, index } = receiving;
+    receiving.incoming?.discard();
     this.#options.logger.warn("files_failed", { node: from, index, message });
     this.#options.talk(from, { kind: "filesEnded", index, isInstalled: false });
     this.#receiving = undefined;

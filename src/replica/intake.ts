@@ -1,10 +1,11 @@
 // Entries that another node sealed: looked at whole before anything is believed, since what is acknowledged must be what
 // the leader sent. A message that does not hold counts for nothing; the leader sends it again.
 
-import { viewOf } from "../lib/bytes.ts";
+import { isZero, viewOf } from "../lib/bytes.ts";
 import {
   type ChainEnd,
   chainOf,
+  ENTRY_HEADER_BYTES,
   type EntryHeader,
   newEntryHeader,
   readEntryHeader,
@@ -33,8 +34,7 @@ export class Intake {
       if (header.index !== index || header.term !== message.runs[run]?.term) return false;
       if (previousChecksum !== undefined && header.previousChecksum !== previousChecksum)
         return false;
-      if (!verifyEntry(bytes, at, header)) return false;
-      if (!verifyChunks(bytes, view, at, header, this.#commands)) return false;
+      if (!this.#holds(bytes, view, at)) return false;
       previousChecksum = header.checksum;
       at += header.bytes;
     }
@@ -55,12 +55,20 @@ export class Intake {
       if (!readEntryHeader(view, at, header) || at + header.bytes > bytes.length) return undefined;
       if (header.index !== end.index + 1 || header.previousChecksum !== end.checksum)
         return undefined;
-      if (!verifyEntry(bytes, at, header)) return undefined;
-      if (!verifyChunks(bytes, view, at, header, this.#commands)) return undefined;
+      if (!this.#holds(bytes, view, at)) return undefined;
       end = chainOf(header);
       count += 1;
     }
     return count === 0 ? undefined : { end, count };
+  }
+
+  /** Whether the entry that was read last is what was sealed, to its last byte: no checksum covers the zeros at its end. */
+  #holds(bytes: Uint8Array, view: DataView, at: number): boolean {
+    const header = this.#header;
+    if (!verifyEntry(bytes, at, header)) return false;
+    if (!verifyChunks(bytes, view, at, header, this.#commands)) return false;
+    const end = at + ENTRY_HEADER_BYTES + header.dataBytes + header.commandBytes;
+    return isZero(bytes.subarray(end, at + header.bytes));
   }
 
   /** Calls `take` for each entry from `firstIndex` on; the bytes are whole. */

@@ -88,6 +88,8 @@ export class Members {
           ? changeSimply(membership, [{ kind: "addLearner", nodeId }])
           : succeed(membership);
       if (!changed.ok) return false;
+      // It may be met by calling it, before it calls: it is not heard of as having come.
+      this.#replica.forget(nodeId);
       this.#replica.logger.warn("member_returned_empty", { node: nodeId });
       this.#propose(
         withMember({ ...membership, ...changed.value }, nodeId, {

@@ -21,7 +21,12 @@ import {
   SegmentLog,
 } from "../log/mod.ts";
 import { isAlone, isMember, type Membership } from "../model/cluster.ts";
-import { COMMAND_HEADER_BYTES, type ControlCommand, putCommand } from "../model/command-codec.ts";
+import {
+  COMMAND,
+  COMMAND_HEADER_BYTES,
+  type ControlCommand,
+  putCommand,
+} from "../model/command-codec.ts";
 import { type Refusal, refuse } from "../model/errors.ts";
 import type { Ack, ProduceSink } from "../model/produce.ts";
 import {
@@ -179,6 +184,8 @@ export class Replica {
   /** Clocks of the peers, as they were when they last spoke, against this node's. */
   readonly #clockSkewMs = new Map<string, number>();
   readonly #lastContactMs = new Map<string, number>();
+  /** The lives that the membership in force means, by node. */
+  readonly #lives = new Map<string, string>();
   #isReady = false;
   #isLeading = false;
   #isAskingReady = false;
@@ -222,13 +229,18 @@ export class Replica {
     this.sink = options.sink;
 
     let applier: Applier | undefined;
+    let folded: Membership | undefined;
     const { hardState } = options.identity;
     const recovered = recover(disk.files, {
       identity: options.identity,
       segmentBytes: options.limits.segmentBytes,
       randomId: options.randomId,
       randomSalt: options.randomSalt,
-      fold: (item) => this.state.fold(item),
+      fold: (item) => {
+        this.state.fold(item);
+        const command = item.kind === COMMAND.configured ? item.control() : undefined;
+        if (command?.kind === "configured") folded = command.membership;
+      },
       replay: (bytes, view, at, header) => {
         applier ??= new Applier(this.state, header.index - 1);
         applier.apply(bytes, view, at, header);
@@ -259,15 +271,22 @@ export class Replica {
       readEntryHeader(view, 0, this.#header);
       this.#noteUnapplied({ index: this.#header.index, bytes, view, at: 0, slab: undefined });
     }
-    // A membership that was replayed and not saved before the end is saved now; it holds from there on.
+    // A membership that was replayed and not saved before the end is saved now; it holds from there on. So is one that came
+    // with files in place of entries: what this node knew before it had them is older.
     const replayed = this.#applier.configured;
-    this.#hardState =
-      replayed !== undefined && replayed.index > hardState.configurationIndex
-        ? { ...hardState, configurationIndex: replayed.index, membership: replayed.membership }
-        : hardState;
+    this.#hardState = hardState;
+    if (folded !== undefined && folded.epoch > hardState.membership.epoch) {
+      const configurationIndex = this.#appliedChain.index - this.replayedEntries;
+      this.#hardState = { ...hardState, configurationIndex, membership: folded };
+    }
+    if (replayed !== undefined && replayed.index > this.#hardState.configurationIndex) {
+      const { index: configurationIndex, membership } = replayed;
+      this.#hardState = { ...hardState, configurationIndex, membership };
+    }
     this.#applier.onConfigured = (membership, index) => this.#saveMembership(membership, index);
     this.#time = new LogTime(options.clock, end.timestampMs);
     const { membership } = this.#hardState;
+    for (const member of membership.members) this.#lives.set(member.nodeId, member.incarnation);
     this.raft = createRaft({
       nodeId,
       configuration: membership,
@@ -514,8 +533,12 @@ export class Replica {
     if (this.#isDetached) return;
     this.log.reader.recycle();
     if (this.#incoming !== undefined) {
-      this.#makeWay(this.#incoming);
-      return;
+      if (!this.#has(this.#incoming.offer)) {
+        this.#makeWay(this.#incoming);
+        return;
+      }
+      this.#incoming = undefined;
+      this.#receiver.decline();
     }
     this.#receive();
     this.#complete();
@@ -527,6 +550,11 @@ export class Replica {
     if (this.wishes.wakeSome(WOKEN_PER_TURN_MAX)) this.wantTurn();
   }
 
+  /** Whether the log goes as far by now. Entries may have come while the files did, and what was acknowledged must stay. */
+  #has({ index, term }: { readonly index: number; readonly term: number }): boolean {
+    return index <= this.raft.commitIndex || termAt(this.raft, index) === term;
+  }
+
   /** A complete set of files waits to take the place of this log: once nothing is under way, this replica is over. */
   #makeWay(incoming: IncomingFiles): void {
     this.#isReady = false;
@@ -535,8 +563,9 @@ export class Replica {
     this.#isDetached = true;
     // Readers that wait here look again, and find the one that comes after.
     this.wishes.wakeAll();
+    this.#sender.close();
     this.reads.close(REPLACED);
-    this.log.replaceBy(incoming, { ...this.#hardState, configurationIndex: 0 });
+    this.log.replaceBy(incoming);
     const { index } = incoming.offer;
     this.logger.info("files_installed", { index });
     for (const nodeId of this.membership.members.map((member) => member.nodeId)) {
@@ -578,6 +607,7 @@ export class Replica {
     if (index <= this.raft.configurationIndex) return;
     // It holds from here on, and not before: a restart would not know of it.
     this.#take(step(this.raft, { kind: "configured", configuration: membership, index }));
+    this.#forgetLives(membership);
     this.#tellApplied();
     const isFenced = !isMember(membership, this.self);
     if (isFenced !== this.raft.isFenced) this.#take(step(this.raft, { kind: "fence", isFenced }));
@@ -727,6 +757,15 @@ export class Replica {
     const { members } = this.membership;
     const member = members.find(({ nodeId }) => nodeId === from.nodeId);
     return member !== undefined && member.incarnation === from.incarnation;
+  }
+
+  /** From here on another life of a node counts: what the one before had acknowledged is not what this one has. */
+  #forgetLives(membership: Membership): void {
+    for (const { nodeId, incarnation } of membership.members) {
+      const before = this.#lives.get(nodeId);
+      this.#lives.set(nodeId, incarnation);
+      if (before !== undefined && before !== incarnation) this.forget(nodeId);
+    }
   }
 
   /** Whatever a follower had is not to be counted on any more. */

@@ -274,6 +274,8 @@ export class Upkeep {
 
   #prepareSpare(): void {
     if (this.#spare !== undefined || this.#preparing !== undefined) return;
+    // It would be tried at every turn in which something waits for it.
+    if (this.#freeBytes < this.#limits.segmentBytes) return;
     const header = newSegmentHeader(
       this.#nextSequence++,
       { segmentBytes: this.#limits.segmentBytes, randomSalt: this.#randomSalt },

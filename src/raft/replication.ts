@@ -173,21 +173,29 @@ export function forgetFollower(state: RaftState, nodeId: string): void {
   progress.wantAppend();
 }
 
-/** Begins to hand leadership over. It ends with a later term, or with the election timeout (dissertation §3.10). */
-export function beginTransfer(state: RaftState, owed: Owed, to: string): void {
+/**
+ * Begins to hand leadership over. It ends with a later term, or with the election timeout (dissertation §3.10). At once: the
+ * target stands with the log that it has, and is elected if a majority has no more than that.
+ */
+export function beginTransfer(state: RaftState, owed: Owed, to: string, isAtOnce: boolean): void {
   if (state.role !== "leader" || to === state.nodeId || to === state.transferee) return;
   const { voters, outgoing } = state.configuration;
   if (!voters.includes(to) && !outgoing.includes(to)) return;
   state.transferee = to;
   state.electionElapsedTicks = 0;
-  if (!finishTransfer(state, owed)) state.progress.get(to)?.wantAppend();
+  if (isAtOnce) tellToStand(state, owed, to);
+  else if (!finishTransfer(state, owed)) state.progress.get(to)?.wantAppend();
 }
 
 /** The target stands at once when it has the whole log, so that it can win. */
 function finishTransfer(state: RaftState, owed: Owed): boolean {
-  const { nodeId, term, transferee } = state;
+  const { transferee } = state;
   if (transferee === undefined) return false;
   if (state.progress.get(transferee)?.matchIndex !== state.lastIndex) return false;
-  send(state, owed, { kind: "timeoutNow", from: nodeId, to: transferee, term });
+  tellToStand(state, owed, transferee);
   return true;
+}
+
+function tellToStand(state: RaftState, owed: Owed, to: string): void {
+  send(state, owed, { kind: "timeoutNow", from: state.nodeId, to, term: state.term });
 }

@@ -40,8 +40,8 @@ export type RaftInput =
   | { readonly kind: "configured"; readonly configuration: Configuration; readonly index: number }
   /** A linearizable read wants to know what it must wait for. `context` is the caller's, and its own among those that wait. */
   | { readonly kind: "read"; readonly context: number }
-  /** The leader is to hand over. */
-  | { readonly kind: "transfer"; readonly to: string }
+  /** The leader is to hand over, once the other has the whole log; or at once, when it cannot bring the log there. */
+  | { readonly kind: "transfer"; readonly to: string; readonly isAtOnce?: boolean }
   /** What `nextAppend` allowed was handed to the transport. */
   | {
       readonly kind: "sent";
@@ -115,7 +115,7 @@ function take(state: RaftState, owed: Owed, input: RaftInput): void {
       askRead(state, owed, input.context);
       break;
     case "transfer":
-      beginTransfer(state, owed, input.to);
+      beginTransfer(state, owed, input.to, input.isAtOnce === true);
       break;
     case "sent":
       noteSent(state, input);

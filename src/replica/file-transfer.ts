@@ -19,6 +19,8 @@ const PIECE_BYTES = 256 << 10;
 const PIECES_UNDER_WAY = 8;
 /** A piece that does not come for so long is asked for again. */
 const ASK_AGAIN_MS = 2000;
+/** Who asks for nothing for so long is made the same offer again. */
+const OFFER_AGAIN_MS = 3000;
 /** A transfer that stands still for so long is over. */
 const GIVE_UP_MS = 30_000;
 /** After a transfer that failed, entries are tried for a while. */
@@ -49,6 +51,8 @@ interface Sending {
   readonly files: Map<number, DiskFile>;
   /** When the follower last asked for something. */
   lastMs: number;
+  /** When it was last offered. */
+  offeredMs: number;
   /** Pieces that are being read. */
   reads: number;
   isOver: boolean;
@@ -74,7 +78,7 @@ export class FileSender {
     this.end(to);
     const lastMs = this.#options.nowMs();
     const files = new Map<number, DiskFile>();
-    this.#sending.set(to, { offer, files, lastMs, reads: 0, isOver: false });
+    this.#sending.set(to, { offer, files, lastMs, offeredMs: lastMs, reads: 0, isOver: false });
     // A merge may take the base away before it is asked for; what is open stays readable.
     if (offer.base !== null) this.#open(files, offer, offer.segments.length);
     this.#options.logger.info("offers_files", { node: to, index: offer.index });
@@ -129,6 +133,19 @@ export class FileSender {
     if (!sending.isOver || sending.reads > 0) return;
     for (const file of sending.files.values()) file.close();
     sending.files.clear();
+  }
+
+  /**
+   * Who asks for nothing may never have had the offer, or have started again since: it is to be made again. One who has it
+   * takes no notice.
+   */
+  unanswered(): readonly { readonly to: string; readonly index: number }[] {
+    const now = this.#options.nowMs();
+    const silent = [...this.#sending].filter(
+      ([, { lastMs, offeredMs }]) => now - Math.max(lastMs, offeredMs) >= OFFER_AGAIN_MS,
+    );
+    for (const [, sending] of silent) sending.offeredMs = now;
+    return silent.map(([to, { offer }]) => ({ to, index: offer.index }));
   }
 
   /** Time goes on. Returns followers that have asked for nothing for too long: their transfers are over. */

@@ -44,6 +44,8 @@ export class Forming {
   readonly #options: FormingOptions;
   readonly #list: string;
   readonly #empty = new Map<string, EmptyPeer>();
+  /** Lists of others that are not the one of this node, as far as they were complained about. */
+  readonly #otherLists = new Map<string, string>();
   #askedMs = Number.NEGATIVE_INFINITY;
   #saidMs = Number.NEGATIVE_INFINITY;
 
@@ -86,6 +88,9 @@ export class Forming {
       // Of a cluster that this node does not belong to.
     } else if (talk.nodes !== this.#list) {
       this.#empty.delete(from.nodeId);
+      // It says so several times a second.
+      if (this.#otherLists.get(from.nodeId) === talk.nodes) return;
+      this.#otherLists.set(from.nodeId, talk.nodes);
       logger.warn("other_node_list", { node: from.nodeId, nodes: talk.nodes, own: this.#list });
     } else this.#empty.set(from.nodeId, { hello: from, isBootstrap: talk.isBootstrap });
   }

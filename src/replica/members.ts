@@ -19,6 +19,8 @@ import type { Replica } from "./replica.ts";
 const CAUGHT_UP_ENTRIES = 1000;
 /** Leadership is offered to a node of higher priority at most this often. */
 const TRANSFER_INTERVAL_MS = 10_000;
+/** A member that said that its disk is full is taken to be so for this long; it says so every second. */
+const FULL_MS = 5000;
 /** Nodes of a cluster, learners included: what fits the page that a node keeps them on. */
 const MEMBERS_MAX = 12;
 const NODE_ID_RULE = /^[A-Za-z0-9._-]{1,120}$/;
@@ -29,6 +31,8 @@ export class Members {
   readonly #replica: Replica;
   readonly #transfers: ((answer: Result<undefined, Refusal>) => void)[] = [];
   #lastTransferMs = Number.NEGATIVE_INFINITY;
+  /** When members said that their disks are full. */
+  readonly #fullMs = new Map<string, number>();
 
   constructor(replica: Replica) {
     this.#replica = replica;
@@ -37,6 +41,16 @@ export class Members {
   /** This node leads now: it keeps that for a while, also when one of higher priority has just handed it over. */
   lead(): void {
     this.#lastTransferMs = this.#replica.clock.monotonicMs();
+  }
+
+  /** A member said that its disk is full. */
+  heardFull(nodeId: string): void {
+    this.#fullMs.set(nodeId, this.#replica.clock.monotonicMs());
+  }
+
+  #isFull(nodeId: string): boolean {
+    const saidMs = this.#fullMs.get(nodeId);
+    return saidMs !== undefined && this.#replica.clock.monotonicMs() - saidMs < FULL_MS;
   }
 
   /** A peer has come: does it still have what it had? */
@@ -127,7 +141,9 @@ export class Members {
           membership.voters.includes(nodeId) &&
           priority > (own?.priority ?? 0) &&
           progress?.isActive === true &&
-          progress.matchIndex === raft.lastIndex
+          progress.matchIndex === raft.lastIndex &&
+          // It would take no records, and give the lead back.
+          !this.#isFull(nodeId)
         );
       })
       .sort((left, right) => right.priority - left.priority)[0];
@@ -138,7 +154,7 @@ export class Members {
     this.#replica.transfer(better.nodeId);
   }
 
-  /** The voter that is furthest of all the others; undefined when there is none. */
+  /** The voter that is furthest of all the others, those with room before those without; undefined when there is none. */
   furthest(): string | undefined {
     const { raft, membership } = this.#replica;
     return [...raft.progress]
@@ -146,7 +162,17 @@ export class Members {
         ([nodeId, { isActive }]) =>
           nodeId !== raft.nodeId && isActive && membership.voters.includes(nodeId),
       )
-      .sort(([, left], [, right]) => right.matchIndex - left.matchIndex)[0]?.[0];
+      .sort(
+        ([leftId, left], [rightId, right]) =>
+          Number(this.#isFull(leftId)) - Number(this.#isFull(rightId)) ||
+          right.matchIndex - left.matchIndex,
+      )[0]?.[0];
+  }
+
+  /** Offers leadership to a voter that has room, where this node has none. */
+  offerForRoom(intervalMs: number): void {
+    const to = this.furthest();
+    if (to !== undefined && !this.#isFull(to)) this.offer("the disk is full", intervalMs);
   }
 
   /** Offers leadership to the voter that is furthest, unless that was done a short while ago. */
@@ -156,7 +182,7 @@ export class Members {
     if (to === undefined || now - this.#lastTransferMs < intervalMs) return;
     this.#lastTransferMs = now;
     this.#replica.logger.warn("leadership_offered", { node: to, why });
-    this.#replica.transfer(to);
+    this.#replica.giveUpTo(to);
   }
 
   #propose(membership: Membership): number {

@@ -29,7 +29,9 @@ export type PeerTalk =
     }
   /** Of a repair (`repairs.ts`). */
   | { readonly kind: "wantEntries"; readonly index: number; readonly lastIndex: number }
-  | { readonly kind: "filesEnded"; readonly index: number; readonly isInstalled: boolean };
+  | { readonly kind: "filesEnded"; readonly index: number; readonly isInstalled: boolean }
+  /** The sender's disk has no room: for a while it is not to be given the lead. */
+  | { readonly kind: "full" };
 
 /** A message taken apart. */
 export type PeerMessage = { readonly wallMs: number } & (
@@ -181,6 +183,8 @@ function readTalk(said: Said): PeerTalk | undefined {
       return isCount(index) && isCount(said.lastIndex)
         ? { kind, index, lastIndex: said.lastIndex }
         : undefined;
+    case "full":
+      return { kind };
     case "filesEnded":
       return isCount(index) ? { kind, index, isInstalled: said.isInstalled === true } : undefined;
     default:

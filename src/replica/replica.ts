@@ -110,6 +110,8 @@ const INFLIGHT_BYTES_MAX = 4 << 20;
 const INFLIGHT_MESSAGES_MAX = 256;
 /** Clocks that differ by less agree. */
 const CLOCKS_AGREE_MS = 10_000;
+/** A new leader looks for so long whether clocks agree with its own: those of the others come with their answers. */
+const CLOCKS_WAIT_MS = 5000;
 /** A node that starts asks for the commit index of a current leader this often. */
 const READY_TIMEOUT_MS = 2000;
 /** A leader whose disk does not answer offers leadership this often: nothing is taken while it waits to be taken over. */
@@ -181,8 +183,8 @@ export class Replica {
   #unappliedBytes = 0;
   readonly #header = newEntryHeader();
   #appliedChain: ChainEnd;
-  /** Clocks of the peers, as they were when they last spoke, against this node's. */
-  readonly #clockSkewMs = new Map<string, number>();
+  /** Clocks of the peers when they last spoke, and when that was. */
+  readonly #peerClocks = new Map<string, { readonly wallMs: number; readonly atMs: number }>();
   readonly #lastContactMs = new Map<string, number>();
   /** The lives that the membership in force means, by node. */
   readonly #lives = new Map<string, string>();
@@ -199,6 +201,8 @@ export class Replica {
   #sealedIndex = 0;
   #isSealingMembership = false;
   #hasHandedOver = false;
+  /** Until when a new leader may step forward to its clock. */
+  #stepUntilMs = Number.NEGATIVE_INFINITY;
   /** Requests that the batcher had when the loop last passed, and when waiting for more ends. */
   #gathered = 0;
   #emptyPasses = 0;
@@ -679,8 +683,9 @@ export class Replica {
       this.logger.warn("peer_message_malformed", { node: from.nodeId, bytes: bytes.length });
       return;
     }
-    this.#lastContactMs.set(from.nodeId, this.clock.monotonicMs());
-    this.#clockSkewMs.set(from.nodeId, peer.wallMs - this.clock.wallMs());
+    const atMs = this.clock.monotonicMs();
+    this.#lastContactMs.set(from.nodeId, atMs);
+    this.#peerClocks.set(from.nodeId, { wallMs: peer.wallMs, atMs });
     if (peer.kind === "talk" && peer.talk.kind === "empty") this.#welcome(from);
     if (from.clusterId !== this.self.clusterId) return;
     if (peer.kind === "talk") {
@@ -735,6 +740,9 @@ export class Replica {
         break;
       case "wantEntries":
         this.repairs.serve(from, talk.index, talk.lastIndex);
+        break;
+      case "full":
+        this.members.heardFull(from);
         break;
       case "filesEnded":
         this.#sender.end(from, !talk.isInstalled);
@@ -793,8 +801,10 @@ export class Replica {
     if (now - this.#lastRoomMs >= ROOM_INTERVAL_MS) {
       this.#lastRoomMs = now;
       this.log.askRoom();
+      this.#tellFull();
     }
     this.#sayRoom();
+    this.#stepForward();
     this.log.maintain(this.appliedIndex);
     const { commitIndex } = this.raft;
     if (
@@ -807,6 +817,9 @@ export class Replica {
     this.#receiver.tick();
     this.repairs.tick();
     this.#scrubWhenDue(now);
+    for (const { to, index } of this.#sender.unanswered())
+      if (this.raft.progress.get(to)?.state === "snapshot")
+        this.#take(step(this.raft, { kind: "snapshotStarted", to, index }));
     for (const to of this.#sender.expired())
       this.#take(step(this.raft, { kind: "snapshotFailed", to }));
     this.#handOverWhenStuck(now);
@@ -824,12 +837,16 @@ export class Replica {
 
   /** A leader whose disk is full takes no records, and one whose disk does not answer would go on being heard, and take no write: another one should lead. */
   #handOverWhenStuck(now: number): void {
-    const { electionTicks, tickMs } = this.#cluster;
     if (!this.#isLeading || this.raft.transferee !== undefined) return;
-    const isStuck = !this.log.isIdle && now - this.#lastWriteMs >= 2 * electionTicks * tickMs;
-    if (isStuck) this.members.offer("the disk does not answer", STUCK_INTERVAL_MS);
-    // Another one may have room; if it has not, it says so, and this one may have some by then.
-    else if (this.log.isFull) this.members.offer("the disk is full");
+    if (this.#isStuck(now)) this.members.offer("the disk does not answer", STUCK_INTERVAL_MS);
+    // Where nobody has room it stays: who takes it could do no more.
+    else if (this.log.isFull) this.members.offerForRoom(STUCK_INTERVAL_MS);
+  }
+
+  /** Whether a write has been under way for longer than elections take. */
+  #isStuck(now: number): boolean {
+    const { electionTicks, tickMs } = this.#cluster;
+    return !this.log.isIdle && now - this.#lastWriteMs >= 2 * electionTicks * tickMs;
   }
 
   /** Ready is who has applied what a current leader had committed. */
@@ -847,6 +864,13 @@ export class Replica {
     this.logger.info("ready", { applied_index: this.appliedIndex, term: this.raft.term });
   }
 
+  /** Whoever leads must know to whom the lead is of no use. */
+  #tellFull(): void {
+    const { leaderId } = this.raft;
+    if (!this.log.isFull || leaderId === undefined || leaderId === this.self.nodeId) return;
+    this.transport.send(leaderId, "urgent", [encodeTalk({ kind: "full" }, this.clock.wallMs())]);
+  }
+
   /** One line when records are refused for want of room, and one when they are taken again. */
   #sayRoom(): void {
     const { isFull, counts } = this.log;
@@ -857,9 +881,21 @@ export class Replica {
     else this.logger.info("disk_has_room", fields);
   }
 
-  /** Hands leadership to a voter, once it has everything. */
+  /** Hands leadership to a voter, once it has everything that was taken here. */
   transfer(to: string): void {
+    if (this.batcher.isOpen) this.batcher.seal();
     this.#take(step(this.raft, { kind: "transfer", to }));
+    this.wantTurn();
+  }
+
+  /**
+   * Hands leadership to a voter because the own disk is full or does not answer. What has its place in the log and no place
+   * on this disk cannot be sent: then the other one stands without it.
+   */
+  giveUpTo(to: string): void {
+    const isStanding = this.log.isIdle || this.#isStuck(this.clock.monotonicMs());
+    const isAtOnce = isStanding && this.raft.lastIndex > this.log.placedEnd.index;
+    this.#take(step(this.raft, { kind: "transfer", to, isAtOnce }));
     this.wantTurn();
   }
 
@@ -930,7 +966,8 @@ export class Replica {
     this.logger.info("became_leader", { term, index: lastIndex });
     this.state.dropPending();
     this.members.lead();
-    if (this.#clocksAgree()) this.#time.stepForward();
+    this.#stepUntilMs = this.clock.monotonicMs() + CLOCKS_WAIT_MS;
+    this.#stepForward();
     this.batcher.addNoOp(this.now);
     const { idempotencyTtlMs, idempotencyKeysMax } = this.#settings;
     if (
@@ -952,12 +989,27 @@ export class Replica {
     this.wantTurn();
   }
 
+  /** A new leader takes up the time of day, once, if a majority agrees on what that is. */
+  #stepForward(): void {
+    const isOver = this.raft.role !== "leader" || this.clock.monotonicMs() > this.#stepUntilMs;
+    if (isOver || !this.#clocksAgree()) return;
+    this.#stepUntilMs = Number.NEGATIVE_INFINITY;
+    this.#time.stepForward();
+  }
+
   /** Whether a majority of the clocks, this node's among them, are near each other. */
   #clocksAgree(): boolean {
     const { voters } = this.membership;
+    const wallMs = this.clock.wallMs();
+    const monotonicMs = this.clock.monotonicMs();
     const near = voters.filter((nodeId) => {
       if (nodeId === this.self.nodeId) return true;
-      return Math.abs(this.#clockSkewMs.get(nodeId) ?? Number.POSITIVE_INFINITY) < CLOCKS_AGREE_MS;
+      const peer = this.#peerClocks.get(nodeId);
+      // The own clock may have jumped since the peer spoke.
+      return (
+        peer !== undefined &&
+        Math.abs(peer.wallMs + monotonicMs - peer.atMs - wallMs) < CLOCKS_AGREE_MS
+      );
     });
     return near.length > voters.length / 2;
   }

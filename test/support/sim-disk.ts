@@ -33,6 +33,8 @@ export interface SimDiskOptions {
   readonly reads?: "microtask" | "step";
   /** Appends may go only where there are zeros: no byte of a segment is written twice. */
   readonly writesOnce?: boolean;
+  /** Planted: appends that may be in flight at once. 1 when absent, and in any honest use. */
+  readonly appendsMax?: number;
 }
 
 interface AppendUnderWay {
@@ -80,7 +82,7 @@ export class SimDisk implements MeasuredDisk {
   readonly #prng: Prng;
   readonly #generation: number;
   readonly #slabs = new WeakSet<Uint8Array>();
-  #append: AppendUnderWay | undefined;
+  #appends: AppendUnderWay[] = [];
   #jobs: { readonly job: DiskJob; readonly token: number }[] = [];
   #readSteps: (() => void)[] = [];
   #completions: DiskCompletion[] = [];
@@ -105,7 +107,7 @@ export class SimDisk implements MeasuredDisk {
 
   /** Operations that a step could complete, stalled appends included. */
   get pending(): number {
-    return (this.#append ? 1 : 0) + this.#jobs.length + this.#readSteps.length;
+    return this.#appends.length + this.#jobs.length + this.#readSteps.length;
   }
 
   open(name: string): DiskFile {
@@ -129,7 +131,8 @@ export class SimDisk implements MeasuredDisk {
   ): void {
     this.#checkAlive();
     assert(!this.#isClosed, "Cannot append: the disk is closed");
-    assert(this.#append === undefined, "Cannot append: another append is in flight");
+    const appendsMax = this.#options.appendsMax ?? 1;
+    assert(this.#appends.length < appendsMax, "Cannot append: another append is in flight");
     assert(start >= 0 && start < end, `Cannot append from ${start} to ${end}`);
     assert(end <= slab.length, `Cannot append up to ${end}: the slab has ${slab.length} bytes`);
     assert(this.#slabs.has(slab), "Cannot use memory that this disk did not allocate");
@@ -144,7 +147,7 @@ export class SimDisk implements MeasuredDisk {
       target.read(position, there, there.length);
       assert(isZero(there), `The bytes at ${position} of ${name} are written twice`);
     }
-    this.#append = { file: target, name, slab, start, end, position, token, submitted };
+    this.#appends.push({ file: target, name, slab, start, end, position, token, submitted });
   }
 
   read(file: DiskFile, position: number, into: Uint8Array, length: number): Promise<number> {
@@ -202,8 +205,8 @@ export class SimDisk implements MeasuredDisk {
   step(): boolean {
     this.#checkAlive();
     const choices: (() => void)[] = [];
-    const append = this.#append;
-    if (append !== undefined && !this.isStalled) choices.push(() => this.#completeAppend(append));
+    for (const append of this.isStalled ? [] : this.#appends)
+      choices.push(() => this.#completeAppend(append));
     if (this.#jobs.length > 0) choices.push(() => this.#completeJob());
     this.#readSteps.forEach((complete, i) => {
       choices.push(() => {
@@ -279,7 +282,7 @@ export class SimDisk implements MeasuredDisk {
       isUnchanged || this.files.planted.ignoresBufferChanges,
       `The buffer of the append ${token} to ${name} changed before its completion`,
     );
-    this.#append = undefined;
+    this.#appends = this.#appends.filter((other) => other !== append);
     const failure = this.#nextAppendFailure;
     this.#nextAppendFailure = undefined;
     try {
@@ -331,11 +334,12 @@ export class SimDisk implements MeasuredDisk {
 
   /** An append that is under way when the end comes is like one that was written and not synced. */
   #writeInFlight(): void {
-    if (this.#append === undefined) return;
-    const { file, name, position, submitted } = this.#append;
-    const fits = Math.max(0, position + submitted.length - file.size) <= this.files.freeBytesLimit;
-    if (fits) this.files.writeTo(file, name, position, submitted);
-    this.#append = undefined;
+    for (const { file, name, position, submitted } of this.#appends) {
+      const fits =
+        Math.max(0, position + submitted.length - file.size) <= this.files.freeBytesLimit;
+      if (fits) this.files.writeTo(file, name, position, submitted);
+    }
+    this.#appends = [];
   }
 
   #checkAlive(): void {

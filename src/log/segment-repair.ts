@@ -69,6 +69,13 @@ export class SegmentRepair {
     this.#host.run({ kind: "write_piece", name: this.#name, position, bytes, isNew: false }, done);
   }
 
+  /** It comes to nothing. */
+  discard(): void {
+    const { sequence } = this.fresh;
+    const names = (["log", "index", "delta"] as const).map((kind) => fileName(sequence, kind));
+    this.#host.run({ kind: "remove_files", names }, () => undefined);
+  }
+
   /** Whether it holds every entry of the damaged one, by the chain of checksums. */
   get isComplete(): boolean {
     const { index, checksum } = this.damaged.chain;

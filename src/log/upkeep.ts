@@ -78,8 +78,8 @@ export class Upkeep {
   >();
   /** 0 is the token of appends. */
   #nextToken = 1;
-  /** A manifest that found no room; the one on disk still tells the truth. */
-  #unwritten: (() => void) | undefined;
+  /** Who waits for manifests that found no room; the one on disk still tells the truth. */
+  readonly #unwritten: (() => void)[] = [];
 
   constructor(options: {
     readonly disk: Disk;
@@ -244,9 +244,12 @@ export class Upkeep {
   maintain(appliedIndex: number, syncedIndex: number): void {
     // Without room for one segment none of these could end; `askRoom` says when there is some again.
     if (this.#freeBytes < this.#limits.segmentBytes) return;
-    const unwritten = this.#unwritten;
-    this.#unwritten = undefined;
-    unwritten?.();
+    if (this.#unwritten.length > 0) {
+      const waiting = this.#unwritten.splice(0);
+      this.#switchManifest(this.#manifest, () => {
+        for (const then of waiting) then();
+      });
+    }
     this.#prepareSpare();
     this.#derive(Math.min(appliedIndex, syncedIndex));
     this.#merge();
@@ -440,7 +443,7 @@ export class Upkeep {
     this.#run({ kind: "replace_file", name: MANIFEST_FILE, bytes }, (error) => {
       if (error?.kind === "no_space") {
         this.#freeBytes = 0;
-        this.#unwritten = () => this.#switchManifest(this.#manifest, then);
+        this.#unwritten.push(then);
         return undefined;
       }
       if (error !== undefined)

@@ -218,6 +218,8 @@ export class FileReceiver {
     const receiving = this.#receiving;
     if (receiving?.from === from && receiving.index === index) return;
     if (receiving?.isVerifying === true) return;
+    // What came of another offer would lie there until the next start.
+    receiving?.incoming?.discard();
     const lastMs = this.#options.nowMs();
     this.#receiving = {
       from,

@@ -9,6 +9,8 @@ import type { PeerTalk } from "./peer-codec.ts";
 
 /** A peer that does not answer for so long is not asked again for now. */
 const ANSWER_MS = 3000;
+/** After a repair that came to nothing, such as for want of room, the next one waits for so long. */
+const BEGIN_AGAIN_MS = 3000;
 /** Bytes of entries in one answer. */
 const ANSWER_BYTES = 512 << 10;
 
@@ -35,6 +37,7 @@ export class Repairs {
   #asked: { readonly peer: string; readonly atMs: number } | undefined;
   #isBusy = false;
   #turn = 0;
+  #notBeforeMs = Number.NEGATIVE_INFINITY;
 
   constructor(options: RepairOptions) {
     this.#options = options;
@@ -60,8 +63,9 @@ export class Repairs {
   /** Time goes on: begins the next repair, or asks somebody else. */
   tick(): void {
     if (this.#isBusy || this.#damaged.length === 0) return;
-    if (this.#repair === undefined) this.#begin();
-    else if (this.#asked === undefined || this.#options.nowMs() - this.#asked.atMs >= ANSWER_MS)
+    if (this.#repair === undefined) {
+      if (this.#options.nowMs() >= this.#notBeforeMs) this.#begin();
+    } else if (this.#asked === undefined || this.#options.nowMs() - this.#asked.atMs >= ANSWER_MS)
       this.#ask();
   }
 
@@ -148,7 +152,9 @@ export class Repairs {
 
   #startOver(message: string): void {
     this.#options.logger.warn("repair_failed", { message });
+    this.#repair?.discard();
     this.#repair = undefined;
+    this.#notBeforeMs = this.#options.nowMs() + BEGIN_AGAIN_MS;
     this.#asked = undefined;
     this.#isBusy = false;
   }

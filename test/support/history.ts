@@ -127,11 +127,15 @@ class Contents {
     const known = this.#records[offset];
     if (known === undefined) this.#records[offset] = record;
     else if (known !== record)
-      this.#faults.push(`${who}: offset ${offset} of ${this.#partition} has ${record}, and had ${known}`);
+      this.#faults.push(
+        `${who}: offset ${offset} of ${this.#partition} has ${record}, and had ${known}`,
+      );
     const other = this.#offsetOf.get(record);
     if (other === undefined) this.#offsetOf.set(record, offset);
     else if (other !== offset)
-      this.#faults.push(`${who}: record ${record} is at ${offset} of ${this.#partition}, and at ${other}`);
+      this.#faults.push(
+        `${who}: record ${record} is at ${offset} of ${this.#partition}, and at ${other}`,
+      );
   }
 
   offsetOf(record: string): number | undefined {
@@ -153,7 +157,9 @@ function checkLog(
     if (operation.outcome !== "stored") continue;
     const { id, count, offset = -1, expectedOffset } = operation;
     if (expectedOffset !== undefined && expectedOffset !== offset)
-      faults.push(`Append ${id} expected offset ${expectedOffset} of ${partition} and got ${offset}`);
+      faults.push(
+        `Append ${id} expected offset ${expectedOffset} of ${partition} and got ${offset}`,
+      );
     for (let place = 0; place < count; place++)
       contents.put(offset + place, `${id}/${place}`, `Append ${id}`);
   }
@@ -185,7 +191,9 @@ function checkRead(
 ): void {
   const { partition, from, records, nextOffset } = read;
   if (records.length > 0 && from + records.length > nextOffset)
-    faults.push(`A read of ${partition} shows ${records.length} from ${from}, and ends at ${nextOffset}`);
+    faults.push(
+      `A read of ${partition} shows ${records.length} from ${from}, and ends at ${nextOffset}`,
+    );
   for (const [i, record] of records.entries()) {
     const offset = from + i;
     contents.put(offset, record, "A read");
@@ -216,7 +224,9 @@ function checkAppend(
     if (offset === undefined) continue;
     first ??= offset - place;
     if (first !== offset - place)
-      faults.push(`Record ${id}/${place} is at ${offset} of ${partition}, its append begins at ${first}`);
+      faults.push(
+        `Record ${id}/${place} is at ${offset} of ${partition}, its append begins at ${first}`,
+      );
   }
   if (first === undefined) return;
   const isKnown = outcome === "stored" && returnedAt !== undefined;
@@ -242,7 +252,10 @@ function checkKeys(
     if (append.key === undefined || contents.offsetOf(`${append.id}/0`) === undefined) continue;
     const owner = owners.get(append.key);
     if (owner === undefined) owners.set(append.key, append);
-    else faults.push(`Key ${append.key} is stored twice in ${partition}: as ${owner.id} and as ${append.id}`);
+    else
+      faults.push(
+        `Key ${append.key} is stored twice in ${partition}: as ${owner.id} and as ${append.id}`,
+      );
   }
 }
 
@@ -312,7 +325,14 @@ function checkRegister(
       if (value >= 0 && !isAsked)
         faults.push(`${register} is shown to be ${value}, which nobody made it by then`);
       const what = `the read of ${value}`;
-      spans.push({ what, calledAt, returnedAt, from: value, to: value, isStaleAllowed: !isLinearizable });
+      spans.push({
+        what,
+        calledAt,
+        returnedAt,
+        from: value,
+        to: value,
+        isStaleAllowed: !isLinearizable,
+      });
     } else if (operation.outcome === "stored" && operation.returnedAt !== undefined) {
       const { returnedAt } = operation;
       const what = `the raise to ${value}`;

@@ -9,7 +9,7 @@ import type { Refusal } from "../../src/model/errors.ts";
 import type { WriteConcern } from "../../src/replica/concerns.ts";
 import type { PeerAddress } from "../../src/replica/ports.ts";
 import { SimCrash } from "./sim-disk.ts";
-import { SimMember, TICK_MS } from "./sim-member.ts";
+import { isSentOn, SimMember, TICK_MS } from "./sim-member.ts";
 import { SimNetwork } from "./sim-network.ts";
 
 /** What a test may choose about a cluster. */
@@ -49,7 +49,7 @@ export class SimCluster {
 
   constructor(options: SimClusterOptions = {}, seed = 1) {
     this.options = options;
-    const prng = new Prng(seed * 1000 + Number(Bun.env["SEEDX"] ?? 0));
+    const prng = new Prng(seed);
     const { voters = 3, spares = 0, latencyMsMax = 2 } = options;
     this.network = new SimNetwork(prng.fork("network"), { latencyMsMax });
     this.addresses = Array.from({ length: voters + spares }, (_, i) => ({
@@ -223,13 +223,23 @@ export class SimCluster {
   /** Makes a topic and gives its id. */
   topic(name: string, partitions = 1): number {
     const request = { name, partitions, mode: "sealed" as const, ttlMs: 0, maxBytes: 0 };
-    return this.good(this.leader().broker.createTopic(request)).topicId;
+    for (;;) {
+      const made = this.wait(this.leader().broker.createTopic(request));
+      if (made.ok) return made.value.topicId;
+      if (!isSentOn(made.error)) throw new Error(`Refused: ${made.error.code}`);
+      this.pass(TICK_MS);
+    }
   }
 
-  /** Stores a record by whoever leads, and gives its offset. */
+  /** Stores a record by whoever leads, and gives its offset. Sent again, as by a client, where nothing of it was taken. */
   produce(...args: Parameters<SimMember["send"]>): number {
-    const leader = this.leader();
-    return leader.stored(leader.send(...args)).firstOffset;
+    for (;;) {
+      const leader = this.leader();
+      const waiter = leader.send(...args);
+      this.until(() => leader.isAnswered(waiter));
+      if (!leader.isSentOn(waiter)) return leader.stored(waiter).firstOffset;
+      this.pass(TICK_MS);
+    }
   }
 
   nextWaiter(): number {

@@ -10,15 +10,10 @@ import type { Refusal } from "../../src/model/errors.ts";
 import type { ProduceRequest } from "../../src/model/produce.ts";
 import { RecordCursor } from "../../src/model/record.ts";
 import { type Clock, Forming, NodeBroker, Replica, ReplicaProbe } from "../../src/replica/mod.ts";
-import type {
-  Delivery,
-  PeerAddress,
-  PeerHello,
-  PeerLink,
-  Transport,
-} from "../../src/replica/ports.ts";
+import type { PeerAddress } from "../../src/replica/ports.ts";
 import type { SimCluster } from "./sim-cluster.ts";
 import { SimDisk } from "./sim-disk.ts";
+import { TappedTransport } from "./tapped-transport.ts";
 
 const LIMITS: LogLimits = {
   segmentBytes: 1 << 16,
@@ -35,62 +30,16 @@ const EPOCH_MS = 1_700_000_000_000;
 const FORMING_MS = 20;
 const NEVER = Number.POSITIVE_INFINITY;
 
+/** Whether a write was refused by a node that takes none: nothing of it was taken. */
+export const isSentOn = ({ code }: Refusal): boolean =>
+  ["not_leader", "redirect_to_leader", "not_ready"].includes(code);
+
 /** What was said of a produce that was stored. */
 export interface Stored {
   readonly firstOffset: number;
   readonly raftIndex: number;
   readonly synced: number;
   readonly duplicate: number;
-}
-
-/** A transport whose deliveries a test may look at, change, drop and forge. */
-class TappedTransport implements Transport {
-  readonly inner: Transport;
-  /** Called with what came; gives what is taken of it. */
-  tap: (delivery: Delivery) => Delivery | undefined = (delivery) => delivery;
-  readonly #forged: Delivery[] = [];
-
-  constructor(inner: Transport) {
-    this.inner = inner;
-  }
-
-  get onWake(): () => void {
-    return this.inner.onWake;
-  }
-
-  set onWake(wake: () => void) {
-    this.inner.onWake = wake;
-  }
-
-  forge(delivery: Delivery): void {
-    this.#forged.push(delivery);
-    this.inner.onWake();
-  }
-
-  introduce(hello: PeerHello): void {
-    this.inner.introduce(hello);
-  }
-
-  setPeers(peers: readonly PeerAddress[]): void {
-    this.inner.setPeers(peers);
-  }
-
-  link(nodeId: string): PeerLink {
-    return this.inner.link(nodeId);
-  }
-
-  send(to: string, priority: "urgent" | "bulk", parts: readonly Uint8Array[]): boolean {
-    return this.inner.send(to, priority, parts);
-  }
-
-  poll(): Delivery[] {
-    const came = [...this.inner.poll(), ...this.#forged.splice(0)];
-    return came.flatMap((delivery) => this.tap(delivery) ?? []);
-  }
-
-  close(): Promise<void> {
-    return this.inner.close();
-  }
 }
 
 /** A node, whether its process runs or not. */
@@ -418,6 +367,13 @@ export class SimMember {
   /** Whether a produce was answered. */
   isAnswered(waiter: number): boolean {
     return this.outcomes.has(waiter);
+  }
+
+  /** Whether a produce was refused because this node does not take writes: nothing of it was taken. */
+  isSentOn(waiter: number): boolean {
+    const [told] = this.outcomes.get(waiter) ?? [];
+    if (told === undefined || !("refused" in told)) return false;
+    return isSentOn(told.refused);
   }
 
   /** What a produce was told about how widely it is synced, in order. */

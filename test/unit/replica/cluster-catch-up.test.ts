@@ -85,6 +85,36 @@ test("a follower that lacks more than is worth sending is filled with files, and
   expectWhole(cluster, topic, 93);
 });
 
+test("files that bring a merged base bring keys, groups and floors with it", () => {
+  const merging = { ...BY_FILES, limits: { mergeBytesMin: 500 } };
+  const cluster = SimCluster.ready(merging);
+  const topic = cluster.topic("t", 2);
+  const [late] = cluster.followers();
+  late.kill();
+  for (let i = 0; i < 40; i += 1)
+    cluster.produce(topic, `${i} ${"x".repeat(8000)}`, { idempotencyKey: `key ${i}` });
+  const { broker } = cluster.leader();
+  cluster.good(broker.commit({ topic: "t", group: "g", partition: 0, offset: 20 }));
+  cluster.good(broker.deleteBefore({ topic: "t", partition: 0, beforeOffset: 10 }));
+  fill(cluster, topic, 20);
+  cluster.pass(1000);
+  expect(cluster.leader().replica.log.counts.merges).toBeGreaterThan(0);
+  late.wipe();
+  late.start();
+  cluster.until(() => late.hasSaid("files_installed"));
+  expectWhole(cluster, topic, 50);
+
+  expect(late.broker.committedOffset(topic, 0, "g")).toBe(20);
+  expect(late.broker.partition(topic, 0)).toMatchObject({ startOffset: 10, nextOffset: 60 });
+  cluster.good(cluster.leader().broker.transferLeadership(late.id));
+  cluster.until(() => late.replica.isLeading);
+  const again = late.send(topic, `0 ${"x".repeat(8000)}`, { idempotencyKey: "key 0" });
+  expect(late.stored(again)).toMatchObject({ firstOffset: 0, duplicate: 1 });
+  late.powerLoss();
+  late.start();
+  expectWhole(cluster, topic, 50);
+});
+
 test("a wiped voter is filled with files, and votes again", () => {
   const { cluster, topic, late } = lacking(BY_FILES);
   late.wipe();

@@ -144,6 +144,54 @@ test("entries that are damaged on their way are asked for again", () => {
   expect(isServed(node, topic)).toBe(true);
 });
 
+test("a disk without room for a repair is left alone meanwhile, and everything that waited for room goes on with it", () => {
+  const { cluster, topic } = filled();
+  const old = cluster.leader();
+  cluster.isolate(old);
+  old.send(topic, "lost");
+  cluster.until(() => old.replica.log.syncedIndex > old.replica.raft.commitIndex);
+  const name = segmentOf(old);
+  const { freeBytesLimit } = old.disk.files;
+  old.disk.files.freeBytesLimit = 0;
+  old.disk.corruptSyncedSector(name, 20_000);
+  expect(isServed(old, topic)).toBe(false);
+  cluster.pass(20_000);
+  const said = old.said.length;
+  // Both the repair and the end of the tail that is to go must be noted in the manifest, for which there is no room.
+  cluster.heal();
+  cluster.pass(10_000);
+
+  expect(old.said.length - said).toBeLessThan(20);
+  expect(isRepaired(old)).toBe(false);
+
+  old.disk.files.freeBytesLimit = freeBytesLimit;
+  cluster.until(() => isRepaired(old));
+  cluster.settle();
+
+  expect(isServed(old, topic)).toBe(true);
+  expect(old.entries()).toEqual(cluster.leader().entries());
+});
+
+test("a repair that comes to nothing leaves nothing behind, and is not begun again at once", () => {
+  const { cluster, topic } = filled();
+  const [node] = cluster.followers();
+  cluster.settle();
+  const files = node.disk.files.list();
+  node.disk.corruptSyncedSector(segmentOf(node), 20_000);
+  // Room for the manifest, and not for a segment.
+  node.disk.files.freeBytesLimit = 1 << 15;
+  expect(isServed(node, topic)).toBe(false);
+  cluster.pass(60_000);
+  const failed = node.said.filter(({ event }) => event === "repair_failed").length;
+
+  expect(failed).toBeWithin(2, 25);
+  expect(node.disk.files.list().filter((name) => !files.includes(name)).length).toBeLessThan(2);
+
+  node.disk.files.freeBytesLimit = 2 ** 26;
+  cluster.until(() => isRepaired(node));
+  expect(isServed(node, topic)).toBe(true);
+});
+
 test("a node whose newest entries rotted comes back as another life, is filled, and votes again", () => {
   const { cluster, topic } = filled();
   const [node] = cluster.followers();

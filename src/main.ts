@@ -32,7 +32,7 @@ const version = typeof AYDER_VERSION === "string" ? AYDER_VERSION : "dev";
 const commit = typeof AYDER_COMMIT === "string" ? AYDER_COMMIT : "source";
 
 /** Ticks between two heartbeats of a cluster: elections are drawn with this grain. */
-const TICKS_PER_HEARTBEAT = 5;
+const TICKS_PER_HEARTBEAT = 3;
 const RETENTION_MS = 1000;
 /** Milliseconds in which writes that were taken may reach the disk when the node stops, and between two looks at them. */
 const STOP_DRAIN_MS = 5000;

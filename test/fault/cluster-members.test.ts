@@ -173,7 +173,11 @@ test(
     expect(await roles(cluster, first)).toEqual({ node1: "voter" });
     expect((await write(first, TOPIC, "still alone")).fields).toMatchObject({ synced: true });
     for (const node of cluster.nodes.slice(1)) {
-      expect((await send(node, "GET", "/ready")).status).toBe(503);
+      // It may still be starting: that it listens is what is waited for.
+      await cluster.until(`${node.id} says that it waits`, async () => {
+        const reply = await node.ask("/ready").catch(() => undefined);
+        return reply?.status === 503;
+      });
       expect((await cluster.change("membership/add", added(node))).status).toBe(200);
       await caughtUp(cluster, node);
       expect((await cluster.change("membership/promote", { node_id: node.id })).status).toBe(200);

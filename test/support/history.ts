@@ -2,8 +2,7 @@
 // Since an append is told its offset, the order is given: an append stands at its offset, a read at the end that it saw. What
 // remains to be checked takes one walk through time: nobody who began after somebody else was done may stand before him.
 //
-// Used by the simulated cluster and by tests of real processes alike. Times are any numbers that grow; two that are equal are
-// taken to be at once.
+// Times are any numbers that grow; two that are equal are taken to be at once. Every append to a partition is to be told.
 
 /** Records of one partition, appended together. Ids are unique; the record at place 3 of append `a` is called `a/3`. */
 export interface AppendOperation {
@@ -141,6 +140,14 @@ class Contents {
   offsetOf(record: string): number | undefined {
     return this.#offsetOf.get(record);
   }
+
+  /** Offsets before `end` at which nothing is known to lie. */
+  missing(end: number): number {
+    let known = 0;
+    for (let offset = 0; offset < end; offset++)
+      if (this.#records[offset] !== undefined) known += 1;
+    return end - known;
+  }
 }
 
 function checkLog(
@@ -177,6 +184,7 @@ function checkLog(
     });
   }
   for (const append of appends.values()) checkAppend(append, partition, contents, spans, faults);
+  checkGaps(partition, [...appends.values()], contents, spans, faults);
   checkKeys(partition, [...appends.values()], contents, faults);
   checkOrder(partition, spans, faults);
   checkSources(partition, operations, faults);
@@ -238,6 +246,27 @@ function checkAppend(
     to: first + count,
     isStaleAllowed: false,
   });
+}
+
+/** Offsets are given without a gap: where nothing was seen, there must be something whose fate is unknown. */
+function checkGaps(
+  partition: string,
+  appends: readonly AppendOperation[],
+  contents: Contents,
+  spans: readonly Span[],
+  faults: string[],
+): void {
+  const end = spans.reduce((furthest, { to }) => Math.max(furthest, to), 0);
+  const missing = contents.missing(end);
+  const unseen = appends
+    .filter(
+      ({ id, outcome }) => outcome === "unknown" && contents.offsetOf(`${id}/0`) === undefined,
+    )
+    .reduce((sum, { count }) => sum + count, 0);
+  if (missing > unseen)
+    faults.push(
+      `${partition} reaches to ${end} with ${missing} offsets of which nobody knows, and ${unseen} records that could lie there`,
+    );
 }
 
 /** Of the appends with one key, one is stored at the most. */

@@ -2,6 +2,7 @@
 // since it has the only copy.
 
 import { expect, test } from "bun:test";
+import { cpSync } from "node:fs";
 import { fill, makeTopic, names, send, store, valuesOf } from "../support/cluster-client.ts";
 import { type Cluster, type ClusterNode, startCluster } from "../support/cluster-process.ts";
 import { garble, type StoredEntry, snapshot, storedWrites } from "../support/node-data.ts";
@@ -143,6 +144,47 @@ for (const [what, name, events] of [
     TEST_MS_MAX,
   );
 }
+
+test(
+  "where every node has had to set its data aside nobody founds a new cluster over it: the files brought back, it goes on",
+  async () => {
+    await using cluster = await startCluster();
+    await makeTopic(cluster, TOPIC);
+    await store(cluster, TOPIC, names("kept", 5));
+    await cluster.same();
+    await Promise.all(cluster.nodes.map((node) => node.kill("SIGTERM")));
+    for (const node of cluster.nodes) {
+      cpSync(node.dataDir, `${node.dataDir}-copy`, { recursive: true });
+      garble(`${node.dataDir}/state`, 0, Bun.file(`${node.dataDir}/state`).size);
+      node.start();
+    }
+
+    for (const node of cluster.nodes) await node.line("waits_to_be_filled");
+    for (const node of cluster.nodes) await node.line("peer_lost_data");
+    // A start later it is still so.
+    await cluster.node(0).kill("SIGKILL");
+    cluster.node(0).start();
+    await cluster.node(0).line("waits_to_be_filled");
+    await cluster.node(0).line("peer_lost_data");
+    for (const node of cluster.nodes) {
+      expect(await send(node, "GET", "/ready")).toMatchObject({
+        status: 503,
+        fields: { reason: "waiting_for_peers" },
+      });
+      expect(node.newLines.some(({ event }) => event === "founds_cluster")).toBe(false);
+    }
+
+    for (const node of cluster.nodes.slice(0, 2)) {
+      await node.kill("SIGTERM");
+      node.wipe();
+      cpSync(`${node.dataDir}-copy`, node.dataDir, { recursive: true });
+      node.start();
+    }
+    await whole(cluster);
+    expect(await valuesOf(cluster.node(2), TOPIC)).toEqual(names("kept", 5));
+  },
+  TEST_MS_MAX,
+);
 
 test(
   "a node that is a cluster by itself sets nothing aside: it ends as log_corrupt, and the next start refuses and names ayder inspect",

@@ -207,7 +207,7 @@ test(
     );
     const exit = await node.exited;
 
-    expect([500, "closed"]).toContain(reply);
+    expect([503, "closed"]).toContain(reply);
     expect(exit.code).toBe(3);
     expect(node.lines.find((line) => line.event === "fatal")?.reason).toBe("log_corrupt");
     const before = snapshot(dataDir);

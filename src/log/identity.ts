@@ -19,6 +19,7 @@ import {
   type Meta,
   readState,
   readWhole,
+  SET_ASIDE_FILE,
   STATE_FILE,
   STATE_SLOT_BYTES,
   stateSlotPosition,
@@ -126,11 +127,16 @@ export function joinCluster(
   writeState(files, stateCounter, hardState);
   const meta = { ...identity.meta, clusterId };
   replaceFile(files, META_FILE, encodeChecked(meta));
+  files.remove(SET_ASIDE_FILE);
   return { meta, hardState, stateCounter };
 }
 
+/** Whether this node had data and was not filled since: it is not as empty as it looks, and may found nothing. */
+export const hasSetAside = (files: Files): boolean => files.size(SET_ASIDE_FILE) !== undefined;
+
 /** Moves everything that a node has into `quarantine/`, so that its peers can fill it again. Nothing is deleted. */
 export function setAside(files: Files): void {
+  replaceFile(files, SET_ASIDE_FILE, encodeChecked({}));
   // The name goes last: until then the next start finds the rest unusable, and sets it aside as well.
   const names = files
     .list()

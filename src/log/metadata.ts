@@ -10,6 +10,8 @@ import { FORMAT_VERSION } from "./format.ts";
 
 /** Names of the three files. */
 export const META_FILE = "meta.json";
+/** It says that the node had data and set it aside: until others have filled it, it is not empty like a new one. */
+export const SET_ASIDE_FILE = "set-aside";
 export const MANIFEST_FILE = "manifest";
 export const STATE_FILE = "state";
 

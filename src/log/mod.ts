@@ -24,7 +24,7 @@ export {
   sealEntry,
   verifyEntry,
 } from "./format.ts";
-export { type Identity, joinCluster, openIdentity, setAside } from "./identity.ts";
+export { hasSetAside, type Identity, joinCluster, openIdentity, setAside } from "./identity.ts";
 export { inspectLog, type SegmentReport } from "./inspect.ts";
 export { type DiskJob, type JobResult, runJob } from "./jobs.ts";
 export { chainOf, type LiveSegment } from "./live-segment.ts";

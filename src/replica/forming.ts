@@ -1,8 +1,9 @@
 // How a cluster begins. A node that belongs to none never votes: it tells the nodes of its list that it is empty, and waits.
 // When every node of the list has said the same, one of them founds the cluster, once; whoever belongs to it tells the rest.
+// One that had data and set it aside is not empty: it says so, and waits for a cluster that has what it had.
 
 import type { Logger } from "../lib/logger.ts";
-import { type Disk, type Identity, joinCluster } from "../log/mod.ts";
+import { type Disk, hasSetAside, type Identity, joinCluster } from "../log/mod.ts";
 import type { Member, Membership } from "../model/cluster.ts";
 import type { Clock } from "./log-time.ts";
 import { decodePeer, encodeTalk, type PeerTalk } from "./peer-codec.ts";
@@ -37,6 +38,9 @@ interface EmptyPeer {
 const ASK_INTERVAL_MS = 200;
 const SAY_INTERVAL_MS = 5000;
 
+/** What a node that is not empty says in place of its list: nobody has the same. */
+const NO_LIST = "";
+
 /** One empty node, until it belongs to a cluster. */
 export class Forming {
   /** Who this node is once it belongs to a cluster. */
@@ -51,10 +55,17 @@ export class Forming {
 
   constructor(options: FormingOptions) {
     this.#options = options;
-    this.#list = options.nodes
-      .map(({ nodeId }) => nodeId)
-      .sort()
-      .join(",");
+    this.#list = hasSetAside(options.disk.files)
+      ? NO_LIST
+      : options.nodes
+          .map(({ nodeId }) => nodeId)
+          .sort()
+          .join(",");
+    if (this.#list === NO_LIST)
+      options.logger.warn("waits_to_be_filled", {
+        message:
+          "This node has set its data aside: it joins the cluster that has it, and founds none",
+      });
     const { nodeId, incarnation } = options.identity.meta;
     options.transport.introduce({
       nodeId,
@@ -86,12 +97,14 @@ export class Forming {
       this.#join(talk.clusterId, talk.membership);
     } else if (talk.kind !== "empty") {
       // Of a cluster that this node does not belong to.
-    } else if (talk.nodes !== this.#list) {
+    } else if (talk.nodes === NO_LIST || talk.nodes !== this.#list) {
       this.#empty.delete(from.nodeId);
       // It says so several times a second.
       if (this.#otherLists.get(from.nodeId) === talk.nodes) return;
       this.#otherLists.set(from.nodeId, talk.nodes);
-      logger.warn("other_node_list", { node: from.nodeId, nodes: talk.nodes, own: this.#list });
+      if (talk.nodes === NO_LIST) logger.warn("peer_lost_data", { node: from.nodeId });
+      else if (this.#list !== NO_LIST)
+        logger.warn("other_node_list", { node: from.nodeId, nodes: talk.nodes, own: this.#list });
     } else this.#empty.set(from.nodeId, { hello: from, isBootstrap: talk.isBootstrap });
   }
 
@@ -114,6 +127,7 @@ export class Forming {
   #found(): void {
     const { identity, isBootstrap, nodes, httpUrl, randomId, logger } = this.#options;
     const own = identity.meta.nodeId;
+    if (this.#list === NO_LIST) return;
     if (nodes.some(({ nodeId }) => nodeId !== own && !this.#empty.has(nodeId))) return;
     const isNamed = (nodeId: string): boolean =>
       nodeId === own ? isBootstrap : this.#empty.get(nodeId)?.isBootstrap === true;

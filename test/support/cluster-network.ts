@@ -1,6 +1,8 @@
 // Where the nodes of a cluster under test live: each on a loopback address of its own, or each in a network namespace of its
 // own, where packets between two of them can be made to vanish, in one direction or both, without anybody being told.
 
+import { existsSync } from "node:fs";
+
 /** The network of one cluster. */
 export interface ClusterNetwork extends Disposable {
   /** Addresses of the nodes. */
@@ -15,6 +17,10 @@ export interface ClusterNetwork extends Disposable {
 
 /** Nobody has this Ethernet address: what is sent there is dropped in silence. */
 const NOWHERE = "02:ff:ff:ff:ff:fe";
+/** Of a name: it begins with the process that made it, and an interface has 15 characters at most. */
+const PID_CHARS = 5;
+const RANDOM_CHARS = 3;
+const QUIET = { stdout: "ignore", stderr: "ignore" } as const;
 /** The place of this machine in the network of a cluster. */
 const OWN_HOST = 254;
 
@@ -45,12 +51,39 @@ function ip(args: readonly string[], lines: readonly string[]): void {
   throw new Error(`Cannot run ip ${args.join(" ")}: ${child.stderr.toString()}${lines.join("; ")}`);
 }
 
+const nameOf = (pid: number): string => `ay${pid.toString(36).padStart(PID_CHARS, "0")}`;
+
+/** A block of addresses that no other cluster on this machine has. */
+function freeBlock(): string {
+  const shown = Bun.spawnSync(["ip", "-o", "-4", "addr"]).stdout.toString();
+  for (;;) {
+    // Of those that are set aside for measurements between networks (RFC 2544): no real network is behind them.
+    const block = `198.${anyByte() % 2 === 0 ? 18 : 19}.${anyByte()}`;
+    if (!shown.includes(` ${block}.`)) return block;
+  }
+}
+
+/** Takes away what test runs left behind that were ended before they could do it. */
+function sweep(): void {
+  const list = (...what: string[]): string[] =>
+    Bun.spawnSync(["ip", ...what], { stdout: "pipe", stderr: "ignore" })
+      .stdout.toString()
+      .match(/\bay[0-9a-z]{8}(n\d+)?\b/g) ?? [];
+  const isLeft = (name: string): boolean =>
+    !existsSync(`/proc/${Number.parseInt(name.slice(2, 2 + PID_CHARS), 36)}`);
+  for (const name of new Set(list("netns", "list").filter(isLeft)))
+    Bun.spawnSync(["ip", "netns", "delete", name], QUIET);
+  for (const name of new Set(list("-o", "link", "show", "type", "bridge").filter(isLeft)))
+    Bun.spawnSync(["ip", "link", "delete", name], QUIET);
+}
+
 /** Each node in a namespace, all on one bridge that this machine is on, too. */
 export function namespaceNetwork(nodes: number): ClusterNetwork {
-  const name = `ay${process.pid.toString(36)}${Math.floor(Math.random() * 36 ** 3).toString(36)}`;
-  const third = anyByte();
-  // Of the block that is set aside for measurements between networks (RFC 2544): no real network is behind it.
-  const host = (place: number): string => `198.18.${third}.${place}`;
+  sweep();
+  const chance = Math.floor(Math.random() * 36 ** RANDOM_CHARS);
+  const name = nameOf(process.pid) + chance.toString(36).padStart(RANDOM_CHARS, "0");
+  const block = freeBlock();
+  const host = (place: number): string => `${block}.${place}`;
   const macOf = (node: number): string =>
     `02:00:00:00:00:${(node + 1).toString(16).padStart(2, "0")}`;
   const space = (node: number): string => `${name}n${node}`;
@@ -111,8 +144,6 @@ export function namespaceNetwork(nodes: number): ClusterNetwork {
     [Symbol.dispose]: remove,
   };
 }
-
-const QUIET = { stdout: "ignore", stderr: "ignore" } as const;
 
 /** Whether namespaces can be made here: root, iproute2, and a kernel that lets them. */
 export const canCut: boolean = ((): boolean => {

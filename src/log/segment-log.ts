@@ -181,7 +181,7 @@ export class SegmentLog {
     assert(this.#inFlight === undefined, "Exactly one write is in flight");
     if (this.#cutTo !== undefined) return false;
     const bytes = write.end - write.start;
-    if ((this.#isSealed || !this.#hasRoom(bytes)) && !this.#roll()) return false;
+    if ((this.#isSealed || !this.#hasRoom(bytes)) && !this.#roll(commitIndex)) return false;
     const { active } = this.segments;
     const file = this.#file;
     assert(file !== undefined, "The active segment is open");
@@ -447,9 +447,9 @@ export class SegmentLog {
     this.#file?.close();
   }
 
-  #roll(): boolean {
+  #roll(commitIndex: number): boolean {
     const sealed = this.segments.size === 0 ? undefined : this.segments.active;
-    const spare = this.#upkeep.takeSpare(sealed);
+    const spare = this.#upkeep.takeSpare(sealed, Math.min(commitIndex, this.#syncedIndex));
     if (spare === undefined) return false;
     this.segments.add(freshSegment(spare, sealed?.chain ?? this.#end));
     this.#isSealed = false;

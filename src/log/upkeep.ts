@@ -42,7 +42,7 @@ export interface LogLimits {
 
 const MERGE_BYTES_MIN = 1 << 20;
 const MERGE_DELTAS_MAX = 64;
-/** Sealed segments that may wait for their index before writing waits too. */
+/** Sealed segments that could have their index, and do not, before writing waits too. */
 const UNDERIVED_MAX = 2;
 
 /** The background work of one log. */
@@ -125,13 +125,17 @@ export class Upkeep {
   /**
    * Gives the prepared segment away, because `sealed` is full. Undefined: there is none yet, or too many sealed segments
    * wait for their index.
+   * @param readyIndex What ends at or below this is committed and synced.
    */
-  takeSpare(sealed: LiveSegment | undefined): SegmentHeader | undefined {
+  takeSpare(sealed: LiveSegment | undefined, readyIndex: number): SegmentHeader | undefined {
     if (this.#spare === undefined) {
       this.#prepareSpare();
       return undefined;
     }
-    if (this.#underived.length >= UNDERIVED_MAX) return undefined;
+    // What is not committed yet gets no index, and may need the very write that asks for room here: a new leader commits
+    // what it found by writing behind it.
+    const ready = this.#underived.filter(({ chain }) => chain.index <= readyIndex);
+    if (ready.length >= UNDERIVED_MAX) return undefined;
     const spare = this.#spare;
     this.#spare = undefined;
     if (sealed !== undefined && !sealed.isDerived && !this.#underived.includes(sealed))

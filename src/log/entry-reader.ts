@@ -91,6 +91,12 @@ export class EntryReader {
     return span;
   }
 
+  /** Whether the entry `index`, which the log has, is in memory. */
+  isInMemory(index: number): boolean {
+    const { segment, position } = this.#placeOf(index);
+    return position >= segment.position || this.#tail.find(segment.sequence, position);
+  }
+
   /** Lets the memory of a span be used again. */
   release(span: EntrySpan): void {
     const { piece } = span;

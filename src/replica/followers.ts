@@ -69,6 +69,9 @@ export class Followers {
         needsFiles(to, prevIndex + 1);
         if (raft.progress.get(to)?.state === "snapshot") return;
       }
+      // One that is served from the disk gets one message at a time: its own disk and this one have other work to do.
+      const isWaitedFor = (raft.progress.get(to)?.inflightMessages ?? 0) > 0;
+      if (isWaitedFor && !log.entries.isInMemory(prevIndex + 1)) return;
       const span = log.entries.read(prevIndex + 1, Math.min(lastIndex, placedIndex), APPEND_BYTES);
       if (span instanceof Promise) {
         this.#readingFor(to, prevIndex, raft.term, span);

@@ -4,6 +4,7 @@
 import { assert } from "../lib/assert.ts";
 import { isZero, viewOf } from "../lib/bytes.ts";
 import { crc32 } from "../lib/checksum.ts";
+import { FatalError } from "../lib/fatal.ts";
 import { COMMAND, CommandCursor } from "../model/command-codec.ts";
 import type { Files } from "./disk.ts";
 import {
@@ -167,7 +168,10 @@ export function scanSegment(
   return done();
 }
 
-/** Visits the entries of `[from, end)` of a file, which is known to be whole: verifies nothing. */
+/**
+ * Visits the entries of `[from, end)` of a file, which was whole when it was written: verifies headers and commands, not
+ * records. Throws `FatalError` when the disk gives back something else.
+ */
 export function visitEntries(
   files: Files,
   name: string,
@@ -177,6 +181,8 @@ export function visitEntries(
 ): void {
   const window = new Window(files, name, PIECE_BYTES);
   const header = newEntryHeader();
+  const damaged = (position: number): FatalError =>
+    new FatalError("log_corrupt", `Cannot read ${name} at ${position}: no entry that holds`);
   for (let position = from; position < end; ) {
     let at = window.need(position, Math.min(FRAME_BYTES, end - position));
     assert(at >= 0, `${name} reaches to ${end}`);
@@ -184,9 +190,9 @@ export function visitEntries(
       position += FRAME_BYTES;
       continue;
     }
-    assert(readEntryHeader(window.view, at, header), `${name} has an entry at ${position}`);
+    if (!readEntryHeader(window.view, at, header)) throw damaged(position);
     at = window.need(position, header.bytes);
-    assert(at >= 0, `${name} reaches to ${end}`);
+    if (at < 0 || !verifyEntry(window.bytes, at, header)) throw damaged(position);
     visit(window.bytes, window.view, at, header, position);
     position += header.bytes;
   }

@@ -4,9 +4,16 @@ import { describe, expect, test } from "bun:test";
 import { FatalError } from "../../../src/lib/fatal.ts";
 import { Prng } from "../../../src/lib/prng.ts";
 import { deriveSegment } from "../../../src/log/derive.ts";
-import { encodeSegmentHeader, fileName, SEGMENT_DATA_START } from "../../../src/log/format.ts";
+import {
+  encodeSegmentHeader,
+  FRAME_BYTES,
+  fileName,
+  SEGMENT_DATA_START,
+} from "../../../src/log/format.ts";
+import { joinCluster, openIdentity } from "../../../src/log/identity.ts";
 import { replaceFile } from "../../../src/log/jobs.ts";
 import { encodeChecked, META_FILE, readWhole, STATE_FILE } from "../../../src/log/metadata.ts";
+import { aloneAs } from "../../../src/model/cluster.ts";
 import {
   logDirectory,
   putSpare,
@@ -346,6 +353,37 @@ describe("crashes in a start", () => {
       files.crash();
 
       expect(recoverFrom(files).replayed).toEqual(before.replayed);
+    }
+  });
+});
+
+describe("a member", () => {
+  const others = { ...aloneAs("node1", CLUSTER_ID), voters: ["node1", "node2", "node3"] };
+
+  test("that lost what was durable says so once, and is fenced by its new life until it is filled", () => {
+    const segment = segmentOf(1, 5);
+    const files = logDirectory({
+      segments: [segment],
+      hardState: { membership: others, commitIndex: 4 },
+    });
+    flip(files, segment.name, SEGMENT_DATA_START + FRAME_BYTES + 16);
+
+    expect(recoverFrom(files).events).toContain("log_damaged");
+    expect(recoverFrom(files).events).not.toContain("log_damaged");
+  });
+
+  test("that joins a cluster can read its promises after any two syncs that failed", () => {
+    const options = { nodeId: "node1", randomId: () => CLUSTER_ID, startsAlone: false };
+    for (let seed = 1; seed <= 40; seed++) {
+      const files = new SimDirectory(new Prng(seed), 512, 2 ** 30);
+      for (let round = 0; round < 2; round++) {
+        const identity = openIdentity(files, options);
+        files.failNextSync();
+        expect(() => joinCluster(files, identity, CLUSTER_ID, others)).toThrow("EIO");
+        if (round === 0) files.restart();
+        else files.crash();
+      }
+      expect(openIdentity(files, options).meta.clusterId).toBe("");
     }
   });
 });

@@ -4,7 +4,12 @@ import { describe, expect, test } from "bun:test";
 import { viewOf } from "../../../src/lib/bytes.ts";
 import { Prng } from "../../../src/lib/prng.ts";
 import { FRAME_BYTES, SEGMENT_DATA_START } from "../../../src/log/format.ts";
-import { findMarks, type ScanResult, scanSegment } from "../../../src/log/segment-scan.ts";
+import {
+  findMarks,
+  type ScanResult,
+  scanSegment,
+  visitEntries,
+} from "../../../src/log/segment-scan.ts";
 import { type EntryParts, SegmentBuilder } from "../../support/segment-builder.ts";
 import { SimDirectory } from "../../support/sim-directory.ts";
 
@@ -187,5 +192,29 @@ describe("behind damage", () => {
     segment.bytes.set(late.bytes.subarray(SEGMENT_DATA_START), SEGMENT_DATA_START);
 
     expect(find(segment, SEGMENT_DATA_START)).toBe(55);
+  });
+});
+
+describe("visitEntries()", () => {
+  test("stops the node when the disk gives back an entry that does not hold", () => {
+    const segment = built();
+    const files = new SimDirectory(new Prng(1), 4096, 2 ** 30);
+    segment.putInto(files);
+    const visit = (): number[] => {
+      const visited: number[] = [];
+      visitEntries(
+        files,
+        segment.name,
+        SEGMENT_DATA_START,
+        segment.position,
+        (_bytes, _view, _at, header) => visited.push(header.index),
+      );
+      return visited;
+    };
+
+    expect(visit()).toEqual([1, 2, 3, 4]);
+    // The term of the first entry.
+    files.file(segment.name).flipBit(SEGMENT_DATA_START + FRAME_BYTES + 16);
+    expect(visit).toThrow("no entry that holds");
   });
 });

@@ -175,18 +175,23 @@ export class Controls {
     readonly partition: number;
     readonly offset: number;
   }): Promise<Result<undefined, Refusal>> {
+    return this.#commit(request, false);
+  }
+
+  /** @param isSettled Everything that was committed before the request came is applied here. */
+  #commit(
+    request: Parameters<Controls["commit"]>[0],
+    isSettled: boolean,
+  ): Promise<Result<undefined, Refusal>> {
     const replica = this.#replica;
     const { partition, offset } = request;
     const refusal = (
       code: Refusal["code"],
       message?: string,
     ): Promise<Result<undefined, Refusal>> =>
-      new Promise((resolve) => {
-        replica.confirm(
-          () => resolve(fail(refuse(code, message))),
-          (reason) => resolve(fail(reason)),
-        );
-      });
+      isSettled
+        ? Promise.resolve(fail(refuse(code, message)))
+        : this.#settled(() => this.#commit(request, true));
     const gate = replica.writeGate();
     if (gate !== undefined) return Promise.resolve(fail(gate));
     const topic = replica.state.byName(request.topic);
@@ -228,18 +233,41 @@ export class Controls {
     );
   }
 
+  /**
+   * Looks again once everything that this node has taken is applied and it is known to lead still: a follower whose disk is
+   * faster may have shown somebody what is not applied here yet, and a refusal must not deny it.
+   */
+  #settled<T>(again: () => Promise<Result<T, Refusal>>): Promise<Result<T, Refusal>> {
+    return new Promise((resolve) => {
+      this.#replica.confirm(
+        () => resolve(again()),
+        (reason) => resolve(fail(reason)),
+      );
+    });
+  }
+
   /** Raises the floor of one partition. */
   deleteBefore(request: {
     readonly topic: string;
     readonly partition: number;
     readonly beforeOffset: number;
   }): Promise<Result<{ readonly deletedCount: number; readonly freedBytes: number }, Refusal>> {
+    return this.#deleteBefore(request, false);
+  }
+
+  /** @param isSettled Everything that was committed before the request came is applied here. */
+  #deleteBefore(
+    request: Parameters<Controls["deleteBefore"]>[0],
+    isSettled: boolean,
+  ): Promise<Result<{ readonly deletedCount: number; readonly freedBytes: number }, Refusal>> {
     const { state, log } = this.#replica;
     const { partition, beforeOffset } = request;
     const gate = this.#replica.writeGate();
     if (gate !== undefined) return Promise.resolve(fail(gate));
     const topic = state.byName(request.topic);
     const nextOffset = topic?.nextOffset[partition];
+    if (!isSettled && (nextOffset === undefined || beforeOffset > nextOffset))
+      return this.#settled(() => this.#deleteBefore(request, true));
     if (topic === undefined) return Promise.resolve(fail(refuse("topic_not_found")));
     if (nextOffset === undefined) return Promise.resolve(fail(refuse("partition_not_found")));
     if (!Number.isSafeInteger(beforeOffset) || beforeOffset < 0) {

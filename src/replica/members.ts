@@ -121,6 +121,8 @@ export class Members {
     if (!member.isReturning || !membership.learners.includes(nodeId)) return false;
     const progress = raft.progress.get(nodeId);
     if (progress === undefined || progress.state !== "replicate") return false;
+    // One that is not heard of would make majorities larger and be in none of them.
+    if (!progress.isActive) return false;
     if (raft.lastIndex - progress.matchIndex > CAUGHT_UP_ENTRIES) return false;
     const promoted = changeSimply(membership, [{ kind: "addVoter", nodeId }]);
     if (!promoted.ok) return false;
@@ -260,7 +262,9 @@ export class Members {
     return this.#change((membership) => {
       if (!membership.members.some((member) => member.nodeId === nodeId)) return unknown(nodeId);
       if (membership.voters.includes(nodeId)) return succeed(membership);
-      return this.#changed(membership, [{ kind: "addVoter", nodeId }]);
+      // Whoever makes it a voter by hand has not left anything for the leader to do.
+      const asked = withMember(membership, nodeId, { isReturning: false });
+      return this.#changed(asked, [{ kind: "addVoter", nodeId }]);
     });
   }
 

@@ -9,14 +9,14 @@ const QUICK_SEEDS = 200;
 const SEEDS_PER_TEST = 40;
 /** Worlds within which a planted bug must be found, where it can happen at all. */
 const BUG_WORLDS_MAX: Record<ClusterBug, number> = {
-  vote_not_synced: 120,
+  vote_not_synced: 160,
   candidate_log_not_compared: 60,
   old_term_committed_by_counting: 60,
   commit_before_own_sync: 30,
-  two_writes_in_flight: 60,
+  two_writes_in_flight: 120,
   truncation_in_place: 150,
   configuration_not_persisted: 400,
-  wiped_voter_votes: 80,
+  wiped_voter_votes: 400,
   refusal_from_pending_state: 30,
   stale_term_append_accepted: 300,
   ack_with_corrupt_entry: 30,

@@ -63,8 +63,9 @@ export function checkState(node: Node, shadow: Shadow): void {
         `${where} ends at ${next}, not ${wanted.records.length}`,
       );
       claim(start >= wanted.floor, `The floor of ${where} went back to ${start}`);
+      const isAsked = ({ upTo }: { readonly upTo: number }): boolean => start <= upTo;
       claim(
-        start <= wanted.floorAsked || shadow.mayRetain,
+        start === wanted.floor || shadow.mayRetain || wanted.floorsAsked.some(isAsked),
         `The floor of ${where} rose to ${start}, which nobody asked for`,
       );
       wanted.floor = start;

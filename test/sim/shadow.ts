@@ -54,8 +54,8 @@ export interface ShadowPartition {
   /** Stored bytes of the first so many records. */
   readonly bytesUpTo: number[];
   floor: number;
-  /** Highest floor that a client asked for. */
-  floorAsked: number;
+  /** Floors that clients asked for: the highest that each may have set. */
+  readonly floorsAsked: { upTo: number }[];
 }
 
 /** One topic as it must be. */
@@ -97,6 +97,8 @@ export class Shadow {
   /** By `*`, `topic`, `topic/partition`. */
   readonly rules = new Map<string, ShadowRule>();
   readonly controls = new Set<PendingControl>();
+  /** Offsets that were asked to be committed, by `topic name/partition/group`: a topic may be deleted and made again meanwhile. */
+  readonly #attempts = new Map<string, Set<number>>();
   keyedCount = 0;
   /** Highest index that was acknowledged. */
   acknowledgedIndex = 0;
@@ -111,6 +113,12 @@ export class Shadow {
   /** A topic by the name that it has now. */
   byName(name: string): ShadowTopic | undefined {
     return [...this.topics.values()].find((topic) => topic.isAlive && topic.name === name);
+  }
+
+  attemptsOf(key: string): Set<number> {
+    const found = this.#attempts.get(key) ?? new Set<number>();
+    this.#attempts.set(key, found);
+    return found;
   }
 
   /** Remembers a topic that was created. */
@@ -128,7 +136,7 @@ export class Shadow {
         records: [],
         bytesUpTo: [0],
         floor: 0,
-        floorAsked: 0,
+        floorsAsked: [],
       })),
       groups: new Map(),
       isAlive: true,

@@ -27,7 +27,13 @@ const ELSEWHERE: readonly ErrorCode[] = [
   "disk_full",
   "change_in_progress",
 ];
+/** What these say of a produce that is stored would not be so. */
+const REVEALING: readonly ErrorCode[] = ["offset_mismatch", "idempotency_key_reused"];
+/** Fates after which a produce may be sent once more. */
+const AGAIN: readonly Produce["fate"][] = ["stored", "weak", "unknown"];
 const BACK_OFF_MS_MAX = 60;
+const NOT_READY_MS_MAX = 300;
+const HURRY_MS = 500;
 
 /** How a call ended. */
 type Outcome =
@@ -40,7 +46,7 @@ interface Call {
   readonly what: string;
   /** Number of the event in which it began. */
   readonly calledAt: number;
-  readonly giveUpMs: number;
+  giveUpMs: number;
   /** Whether it may be sent again when nobody knows what became of it. */
   readonly isRepeatable: boolean;
   /** Sends it once; the answer comes by `answered`, `refusedBy` or never. */
@@ -95,6 +101,11 @@ export class Clients {
     }));
   }
 
+  /** Whether keys may be forgotten while somebody still relies on them. */
+  get #hasSmallWindow(): boolean {
+    return this.#world.plan.settings.some(({ idempotencyKeysMax }) => idempotencyKeysMax < 100);
+  }
+
   get nextMs(): number {
     return this.#clients.reduce((next, client) => Math.min(next, client.nextMs), NEVER);
   }
@@ -124,6 +135,15 @@ export class Clients {
     for (const client of this.#clients) {
       const { call } = client;
       if (call?.at?.node === node) this.#lost(client, call, "its connection");
+    }
+  }
+
+  /** Nobody waits for long any more, and from here on everybody produces. */
+  hurry(): void {
+    const soonMs = this.#world.now + HURRY_MS;
+    for (const client of this.#clients) {
+      client.nextMs = Math.min(client.nextMs, soonMs);
+      if (client.call !== undefined) client.call.giveUpMs = Math.min(client.call.giveUpMs, soonMs);
     }
   }
 
@@ -171,8 +191,8 @@ export class Clients {
     else send();
   }
 
-  #later(client: Client): void {
-    client.nextMs = this.#world.now + 1 + this.#prng.below(BACK_OFF_MS_MAX);
+  #later(client: Client, elapsedMsMax = BACK_OFF_MS_MAX): void {
+    client.nextMs = this.#world.now + 1 + this.#prng.below(elapsedMsMax);
   }
 
   /** Nobody says what became of an attempt. */
@@ -213,7 +233,7 @@ export class Clients {
     }
     const url = refusal.fields?.["leader_url"];
     client.target = this.#world.nodes.find(({ id }) => urlOf(id) === url);
-    this.#later(client);
+    this.#later(client, refusal.code === "not_ready" ? NOT_READY_MS_MAX : BACK_OFF_MS_MAX);
   }
 
   #end(client: Client, outcome: Outcome): void {
@@ -274,7 +294,8 @@ export class Clients {
       return;
     }
     const topic = this.#pick(alive);
-    if (this.#prng.chance(plan.controlShare)) this.#control(client, topic, alive.length);
+    if (this.#world.isHealed) this.#produce(client, topic);
+    else if (this.#prng.chance(plan.controlShare)) this.#control(client, topic, alive.length);
     else if (this.#prng.chance(plan.readShare)) this.#read(client, topic, this.#prng.chance(0.6));
     else this.#produce(client, topic);
   }
@@ -346,8 +367,12 @@ export class Clients {
           `Group ${group} of ${topic.id}/${partition} is said to be at ${offset}, and is at ${committed}`,
         );
       },
-      end: ({ kind }) => {
-        const outcome = kind === "ok" ? "stored" : kind;
+      end: (ended) => {
+        claim(
+          ended.kind !== "refused" || ended.code !== "invalid_parameter" || !topic.isAlive,
+          `Group ${group} cannot commit ${offset} of ${topic.id}/${partition}, which had ${length} records`,
+        );
+        const outcome = ended.kind === "ok" ? "stored" : ended.kind;
         const returnedAt = this.#world.trace.step;
         this.seen.push({ kind: "raise", register, value: offset, calledAt, returnedAt, outcome });
       },
@@ -381,17 +406,12 @@ export class Clients {
     if (known === undefined) return;
     const beforeOffset = this.#prng.below(known.records.length + 3);
     const request = { topic: topic.name, partition, beforeOffset };
+    const floor = Math.min(beforeOffset, known.records.length);
     this.#ask<number>(client, {
       what: `delete-before ${topic.id}/${partition} ${beforeOffset}`,
       isRepeatable: true,
-      ask: ({ broker }) => {
-        // As far as the leader has applied: a follower may be a moment ahead.
-        const { nextOffset = 0 } = broker?.partition(topic.id, partition) ?? {};
-        const floor = Math.min(beforeOffset, nextOffset);
-        return broker
-          ?.deleteBefore(request)
-          .then((result) => (result.ok ? succeed(floor) : result));
-      },
+      ask: ({ broker }) =>
+        broker?.deleteBefore(request).then((result) => (result.ok ? succeed(floor) : result)),
       judge: (floor) =>
         claim(
           known.floor >= floor || !topic.isAlive,
@@ -503,6 +523,15 @@ export class Clients {
 
   #produce(client: Client, topic: LedgerTopic): void {
     const { plan } = this.#world;
+    const hasOld = this.#prng.chance(0.15) && this.produces.length > 0;
+    const old = hasOld ? this.#pick(this.produces) : undefined;
+    const isAgain =
+      old?.idempotencyKey !== undefined && old.topicId === topic.id && !this.#hasSmallWindow;
+    if (isAgain && this.#prng.chance(0.7) && !old.isOpen && AGAIN.includes(old.fate)) {
+      this.#send(client, old);
+      return;
+    }
+    const rival = isAgain && old.fate === "stored" ? old : undefined;
     const id = this.produces.length + 1;
     const isBatch = this.#prng.chance(0.3);
     const count = isBatch ? 1 + this.#prng.below(this.#pick([3, 20])) : 1;
@@ -518,7 +547,8 @@ export class Clients {
       asked,
       sizes: Array.from({ length: count }, () => 8 + this.#prng.below(bytesMax)),
       hasKey: this.#prng.chance(0.2),
-      idempotencyKey: isKeyed ? `key-${id}` : undefined,
+      idempotencyKey: rival?.idempotencyKey ?? (isKeyed ? `key-${id}` : undefined),
+      rival,
       expectedOffset: isExpecting ? Math.max(0, present + this.#pick([0, 0, 0, 1, -1])) : -1,
       ack: this.#prng.chance(0.85)
         ? "configured"
@@ -531,10 +561,11 @@ export class Clients {
   #send(client: Client, produce: Produce): void {
     const { trace } = this.#world;
     const { id, topicId, asked, sizes, idempotencyKey, expectedOffset, ack } = produce;
-    produce.calledAt = trace.step;
+    if (produce.fate === "open") produce.calledAt = trace.step;
+    produce.isOpen = true;
     this.#start(client, {
       what: `produce ${id} to ${topicId}/${asked} count ${sizes.length} key ${idempotencyKey ?? "-"} expect ${expectedOffset} ack ${ack}`,
-      isRepeatable: idempotencyKey !== undefined,
+      isRepeatable: idempotencyKey !== undefined && !this.#hasSmallWindow,
       send: (node, attempt, call) => this.#hand(client, call, produce, node, attempt),
       end: (outcome) => this.#ended(produce, outcome),
     });
@@ -581,6 +612,10 @@ export class Clients {
       duplicate === (produce.idempotencyKey === undefined ? -1 : duplicate === 1 ? 1 : 0),
       `Produce ${produce.id} has duplicate ${duplicate}`,
     );
+    claim(
+      produce.rival === undefined,
+      `Produce ${produce.id} is said to be stored, under the key of produce ${produce.rival?.id}`,
+    );
     if (synced !== 0) {
       if (produce.fate !== "stored") produce.returnedAt = trace.step;
       produce.fate = "stored";
@@ -610,6 +645,10 @@ export class Clients {
     );
     found.isOver = true;
     const { produce, client, call, attempt } = found;
+    claim(
+      produce.fate !== "stored" || !REVEALING.includes(refusal.code),
+      `Produce ${produce.id} is stored and sent again, and refused with ${refusal.code}`,
+    );
     this.#refusedBy(client, call, attempt, refusal);
     if (refusal.code === "offset_mismatch") this.#mismatched(produce, call, refusal);
   }
@@ -638,9 +677,12 @@ export class Clients {
   }
 
   #ended(produce: Produce, outcome: Outcome): void {
+    produce.isOpen = false;
     if (produce.fate === "stored" || produce.fate === "weak") return;
     produce.returnedAt = this.#world.trace.step;
-    produce.fate = outcome.kind === "refused" ? "refused" : "unknown";
+    // What was sent before and not answered may be stored yet, whatever this call came to.
+    const isRefused = outcome.kind === "refused" && produce.fate === "open";
+    produce.fate = isRefused ? "refused" : "unknown";
     claim(
       produce.fate !== "refused" || produce.stored === undefined,
       `Produce ${produce.id} is refused, and stored at ${produce.stored?.firstOffset}`,

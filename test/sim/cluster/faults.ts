@@ -51,9 +51,17 @@ export class ClusterFaults {
     if (due >= 0) this.#ends.splice(due, 1)[0]?.end();
     else if (this.#strikeMs <= now) {
       this.#strikeMs = this.#drawStrike();
-      this.#do(this.#pick(this.#kinds), this.#pick(this.#world.nodes));
+      const kind = this.#pick(this.#kinds);
+      const any = this.#pick(this.#world.nodes);
+      // What happens to a leader upsets more.
+      const leader = this.#prng.chance(0.3) ? this.#leader() : undefined;
+      this.#do(kind, leader ?? any);
     }
     this.nextMs = this.#ends.reduce((next, { atMs }) => Math.min(next, atMs), this.#strikeMs);
+  }
+
+  #leader(): ClusterNode | undefined {
+    return this.#world.nodes.find(({ replica }) => replica?.isLeading === true);
   }
 
   #for(elapsedMsMax: number, end: () => void): void {
@@ -140,10 +148,13 @@ export class ClusterFaults {
   #mayLose(node: ClusterNode): boolean {
     const { nodes, members } = this.#world;
     if (node.isLossy || !members.isCalm) return false;
+    const { membership } = this.#world.ledger;
+    // Who has been filled again may be a voter already, though nobody has said so.
+    if (membership?.members.some(({ isReturning }) => isReturning) === true) return false;
     const voters = this.#world.voters();
     if (!voters.includes(node.id)) return true;
     // Who does not know yet who the voters are may need more of the old ones than there will be.
-    const epoch = this.#world.ledger.membership?.epoch ?? 1;
+    const epoch = membership?.epoch ?? 1;
     const isKnown = (one: ClusterNode): boolean => one.isLossy || one.epoch === epoch;
     if (!nodes.filter(({ id }) => voters.includes(id)).every(isKnown)) return false;
     const lossy = nodes.filter(({ id, isLossy }) => isLossy && voters.includes(id)).length;
@@ -184,8 +195,7 @@ export class ClusterFaults {
       "pair",
       "leader",
     ] as const);
-    const target =
-      shape === "leader" ? (nodes.find(({ replica }) => replica?.isLeading) ?? node) : node;
+    const target = shape === "leader" ? (this.#leader() ?? node) : node;
     const side = new Map(nodes.map((one) => [one, this.#prng.chance(0.5)]));
     const other = this.#pick(nodes);
     const cuts: (readonly [string, string])[] = [];
@@ -218,7 +228,9 @@ export class ClusterFaults {
     const epoch = ledger.membership?.epoch ?? 1;
     const sound = voters.filter((node) => !node.isLossy && node.epoch === epoch);
     const wanted = Math.floor(voters.length / 2) + 1;
-    if (!members.isCalm || ledger.lastIndex === 0 || sound.length < wanted) return [];
+    // Who lost what it had is about to become a voter again, and there would be one more to be heard.
+    const isGrowing = ledger.membership?.members.some(({ isReturning }) => isReturning) === true;
+    if (!members.isCalm || isGrowing || ledger.lastIndex === 0 || sound.length < wanted) return [];
     while (sound.length > wanted) sound.splice(this.#prng.below(sound.length), 1);
     return sound;
   }

@@ -44,18 +44,22 @@ function appendOf(produce: Produce): Operation | undefined {
 
 /**
  * Checks that a node, which is in step, has the state that the log makes, and every record of it on its disk. False: it met
- * damage, and has to be looked at again.
+ * damage or something changed, and it has to be looked at again.
  */
 export function checkNode(world: ClusterWorld, node: ClusterNode): boolean {
   const { ledger } = world;
   const { broker } = node;
   const found = broker?.stateHash();
-  if (broker === undefined || found?.appliedIndex !== ledger.lastIndex) return true;
+  // Nobody brings nodes up to date that do not belong.
+  if (broker === undefined || !world.members.has(node)) return true;
+  if (found?.appliedIndex !== ledger.lastIndex) return false;
   claim(found.hash === ledger.hash(), `${node.id} has another state than the log makes`);
   for (const topic of ledger.topics.values()) {
     if (!topic.isAlive) continue;
+    const { lastIndex } = ledger;
     for (const [partition, known] of topic.partitions.entries())
-      if (!readWhole(world, node, topic.id, partition, known)) return false;
+      if (!readWhole(world, node, topic.id, partition, known) || ledger.lastIndex !== lastIndex)
+        return false;
   }
   return true;
 }
@@ -69,13 +73,16 @@ function readWhole(
   known: LedgerPartition,
 ): boolean {
   const where = `${topicId}/${partition} at ${node.id}`;
+  // Something that was asked for long ago may still be carried out.
+  const { lastIndex } = world.ledger;
   for (let offset = known.floor; offset < known.records.length; ) {
     const { broker } = node;
-    if (broker === undefined) return false;
+    if (broker === undefined || world.ledger.lastIndex !== lastIndex) return false;
     const request = { topicId, partition, offset, maxRecords: 1000, maxBytes: 1 << 18 };
     const from = offset;
     const reading = broker.read(request);
     const take = (found: Awaited<typeof reading>) => {
+      if (world.ledger.lastIndex !== lastIndex) return undefined;
       claim(
         found.startOffset === known.floor && found.nextOffset === known.records.length,
         `${where} is ${found.startOffset}-${found.nextOffset}, not ${known.floor}-${known.records.length}`,

@@ -174,6 +174,10 @@ export class Ledger {
           `Produce ${produce.id} to topic ${produce.topicId}/${produce.asked} is in ${where}`,
         );
         claim(
+          produce.rival === undefined,
+          `Produce ${produce.id} is stored at ${known.records.length} of ${where} under the key of produce ${produce.rival?.id}`,
+        );
+        claim(
           produce.fate !== "refused",
           `Produce ${produce.id} was refused, and is stored at ${known.records.length} of ${where}`,
         );

@@ -34,6 +34,14 @@ export class MemberClient {
     return this.#at === undefined && !this.#hasUnknown;
   }
 
+  /** Whether a node belongs to the cluster, as far as it was agreed on. */
+  has({ id }: ClusterNode): boolean {
+    const { ledger, addresses, plan } = this.#world;
+    const { membership } = ledger;
+    if (membership !== undefined) return membership.members.some(({ nodeId }) => nodeId === id);
+    return addresses.slice(0, plan.voters).some(({ nodeId }) => nodeId === id);
+  }
+
   #pick<T>(choices: readonly T[]): T | undefined {
     return choices.length === 0 ? undefined : choices[this.#prng.below(choices.length)];
   }
@@ -82,7 +90,15 @@ export class MemberClient {
       return;
     }
     if (draw < 60) {
-      const learner = this.#pick(known.filter(({ isLearner }) => isLearner));
+      // One that has not caught up would be waited for by every majority that it belongs to.
+      const appliedIndex = leader.replica?.appliedIndex ?? 0;
+      const hasCaughtUp = (nodeId: string): boolean => {
+        const { replica } = this.#world.nodeOf(nodeId);
+        return replica?.raft.isFenced === false && replica.appliedIndex >= appliedIndex - 3;
+      };
+      const learner = this.#pick(
+        known.filter(({ nodeId, isLearner }) => isLearner && hasCaughtUp(nodeId)),
+      );
       if (learner !== undefined)
         this.#send(leader, `promote ${learner.nodeId}`, () => broker.promoteNode(learner.nodeId));
       return;

@@ -24,8 +24,12 @@ export class Produce {
   readonly sizes: readonly number[];
   readonly hasKey: boolean;
   readonly idempotencyKey: string | undefined;
+  /** Another produce, stored before, whose key this one uses. */
+  readonly rival: Produce | undefined;
   readonly expectedOffset: number;
   readonly ack: Ack;
+  /** Some client waits for it. */
+  isOpen = false;
   /** `refused`: certainly not stored. `weak`: acknowledged before it was certain that it stays. */
   fate: "open" | "stored" | "weak" | "refused" | "unknown" = "open";
   /** Set by the ledger when it is agreed on. */
@@ -46,6 +50,7 @@ export class Produce {
       | "sizes"
       | "hasKey"
       | "idempotencyKey"
+      | "rival"
       | "expectedOffset"
       | "ack"
     >,
@@ -57,6 +62,7 @@ export class Produce {
     this.sizes = fields.sizes;
     this.hasKey = fields.hasKey;
     this.idempotencyKey = fields.idempotencyKey;
+    this.rival = fields.rival;
     this.expectedOffset = fields.expectedOffset;
     this.ack = fields.ack;
   }

@@ -96,12 +96,14 @@ export function drawClusterPlan(prng: Prng): ClusterPlan {
   const heartbeatTicks = pick([1, 1, 2]);
   const hasMembers = prng.chance(0.35);
   const latencyMsMax = pick([1, 5, 20, 60]);
-  const diskMsMax = pick([0.5, 3, 12]);
+  const diskMsMax = pick([0.5, 3, 12, 40]);
   // An answer takes two ways and a sync; a leader that could not hear one in time would lead nobody.
   const electionTicksMin = Math.ceil((3 * (2.5 * latencyMsMax + 2 * diskMsMax)) / tickMs);
   const settings = [{ idempotencyTtlMs: TTL_MS_HUGE, idempotencyKeysMax: KEYS_MAX_HUGE }];
   if (prng.chance(0.15))
     settings.push({ idempotencyTtlMs: TTL_MS_HUGE, idempotencyKeysMax: KEYS_MAX_HUGE + 1 });
+  if (prng.chance(0.15))
+    settings.push({ idempotencyTtlMs: pick([TTL_MS_HUGE, 800]), idempotencyKeysMax: 12 });
   return {
     voters: pick([3, 3, 3, 3, 5, 5, 7]),
     spares: hasMembers ? 1 + prng.below(2) : 0,
@@ -113,7 +115,7 @@ export function drawClusterPlan(prng: Prng): ClusterPlan {
     electionTicks: Math.max(heartbeatTicks * pick([4, 6, 10]), electionTicksMin),
     heartbeatTicks,
     writeConcern: pick(["majority", "majority", "majority", "majority", 1, 2, "all"]),
-    catchUpBytes: pick([1, 2 * segmentBytes, 1 << 30, 1 << 30]),
+    catchUpBytes: pick([1, 1, 2 * segmentBytes, 1 << 30, 1 << 30]),
     limits: {
       segmentBytes,
       reserveBytes: 2 * segmentBytes,
@@ -145,7 +147,7 @@ export function drawClusterPlan(prng: Prng): ClusterPlan {
       members: hasMembers,
     },
     faultMs: pick([150, 400, 1000, 2500]),
-    clients: pick([2, 4, 8]),
+    clients: pick([2, 4, 8, 20]),
     thinkMsMax: pick([5, 30, 120]),
     timeoutMs: pick([300, 1500, 5000]),
     valueBytesMax: pick([64, 400, 2500]),

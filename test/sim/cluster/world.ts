@@ -30,6 +30,7 @@ const WRITE_MS_MAX = 30_000;
 const SETTLE_MS_MAX = 240_000;
 /** Events after which a healed cluster is taken to go round in circles. */
 const SETTLE_EVENTS_MAX = 120_000;
+const MENDING_MS = 200;
 /** Times that everything is looked at, while damage is found and mended. */
 const LOOKS_MAX = 20;
 /** Milliseconds until a node that ended is started again, at most. */
@@ -353,6 +354,7 @@ export class ClusterWorld {
     const majority = this.faults.majority();
     this.trace.event("heal", majority.map(({ id }) => id).join(" ") || "all");
     this.faults.heal(majority);
+    this.clients.hurry();
     const { records } = this.ledger;
     this.#until(() => this.ledger.records > records, WRITE_MS_MAX, "A majority takes no write");
     this.trace.event("heal", "all");
@@ -381,6 +383,9 @@ export class ClusterWorld {
     for (let round = 0; round < LOOKS_MAX; round++) {
       const wasWhole = this.live().map((node) => checkNode(this, node));
       if (wasWhole.every(Boolean)) return;
+      // Whoever found damage is about to stop, or to ask the others.
+      const untilMs = this.now + MENDING_MS;
+      this.#until(() => this.now >= untilMs, SETTLE_MS_MAX, "Time stands still");
       this.#rest();
     }
     claim(false, "What was found damaged is not mended");

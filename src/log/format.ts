@@ -5,7 +5,7 @@ import { align8, getU64, isZero, putU64, viewOf } from "../lib/bytes.ts";
 import { crc32 } from "../lib/checksum.ts";
 
 /** Version of every file of the data directory. Another one is refused by name. */
-export const FORMAT_VERSION = 2;
+export const FORMAT_VERSION = 3;
 
 /** Where the first write frame of a segment lies; the header has the page before it to itself. */
 export const SEGMENT_DATA_START = 4096;

@@ -53,7 +53,7 @@ describe("a segment header", () => {
       }),
     ],
     [
-      "format version 1, this program reads 2",
+      "format version 1, this program reads 3",
       changed((bytes) => {
         bytes[8] = 1;
       }),

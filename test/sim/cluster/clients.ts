@@ -81,6 +81,8 @@ export class Clients {
     readonly node: ClusterNode;
     readonly generation: number;
     readonly life: number;
+    /** Whether it was known to be stored when it was sent this time. */
+    readonly wasStored: boolean;
     isOver: boolean;
   }[] = [];
   readonly #clients: Client[];
@@ -579,7 +581,9 @@ export class Clients {
     }
     const { generation, life } = node;
     const waiter = this.#waiters.length + 1;
-    this.#waiters.push({ produce, client, call, attempt, node, generation, life, isOver: false });
+    const wasStored = produce.fate === "stored";
+    const sent = { produce, client, call, attempt, node, generation, life, wasStored };
+    this.#waiters.push({ ...sent, isOver: false });
     const refusal = broker.writeGate() ?? broker.produce(waiter, produce.request());
     if (refusal !== undefined) this.refused(node, generation, waiter, refusal);
   }
@@ -644,9 +648,9 @@ export class Clients {
       `${node.id} refuses waiter ${waiter} twice, or after its end`,
     );
     found.isOver = true;
-    const { produce, client, call, attempt } = found;
+    const { produce, client, call, attempt, wasStored } = found;
     claim(
-      produce.fate !== "stored" || !REVEALING.includes(refusal.code),
+      !wasStored || !REVEALING.includes(refusal.code),
       `Produce ${produce.id} is stored and sent again, and refused with ${refusal.code}`,
     );
     this.#refusedBy(client, call, attempt, refusal);

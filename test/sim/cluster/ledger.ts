@@ -2,13 +2,15 @@
 // same index breaks the one promise on which all others stand. From the entries a shadow is built in plain maps and arrays,
 // and a state of the production kind, which every node must equal.
 
-import { BrokerState, hashState } from "../../../src/broker/mod.ts";
+import { BrokerState } from "../../../src/broker/mod.ts";
+import { KvState } from "../../../src/kv/mod.ts";
 import { decodeText, viewOf } from "../../../src/lib/bytes.ts";
 import { ENTRY_HEADER_BYTES, ENTRY_KIND, type EntryHeader } from "../../../src/log/mod.ts";
 import type { Membership } from "../../../src/model/cluster.ts";
 import { COMMAND, CommandCursor, type ControlCommand } from "../../../src/model/command-codec.ts";
 import { RecordCursor } from "../../../src/model/record.ts";
 import { Applier } from "../../../src/replica/apply.ts";
+import { hashState } from "../../../src/replica/mod.ts";
 import { claim } from "../shadow.ts";
 import type { Produce } from "./operations.ts";
 
@@ -68,7 +70,8 @@ export class Ledger {
   records = 0;
   readonly #produceOf: (id: number) => Produce | undefined;
   readonly #state = new BrokerState();
-  readonly #applier = new Applier(this.#state, 0);
+  readonly #kv = new KvState();
+  readonly #applier = new Applier(this.#state, this.#kv, 0);
   readonly #commands = new CommandCursor();
   readonly #cursor = new RecordCursor();
 
@@ -115,7 +118,7 @@ export class Ledger {
 
   /** Hash of the state that everything so far makes. */
   hash(): string {
-    return hashState(this.#state);
+    return hashState(this.#state, this.#kv);
   }
 
   /** A topic by the name that it has now. */

@@ -8,6 +8,7 @@ import { commitRoutes } from "./routes/commit.ts";
 import { consumeRoutes } from "./routes/consume.ts";
 import { docsRoutes } from "./routes/docs.ts";
 import { healthRoutes } from "./routes/health.ts";
+import { kvRoutes } from "./routes/kv.ts";
 import { metricsRoutes } from "./routes/metrics.ts";
 import { produceRoutes } from "./routes/produce.ts";
 import { retentionRoutes } from "./routes/retention.ts";
@@ -23,6 +24,7 @@ export function allRoutes(rooms: HttpRooms): readonly Route[] {
     ...tailRoutes(rooms),
     ...commitRoutes(rooms),
     ...retentionRoutes(rooms),
+    ...kvRoutes(rooms),
     ...healthRoutes(rooms),
     ...metricsRoutes(rooms),
     ...adminRoutes(rooms),

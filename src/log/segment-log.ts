@@ -120,6 +120,11 @@ export class SegmentLog {
     return this.segments.size === 0 ? this.#end : this.segments.active.chain;
   }
 
+  /** The first entry that the log still has. */
+  get firstIndex(): number {
+    return this.segments.all()[0]?.firstIndex ?? this.#end.index + 1;
+  }
+
   /** Highest index that is durable here. */
   get syncedIndex(): number {
     return this.#syncedIndex;

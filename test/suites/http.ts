@@ -6,6 +6,7 @@ import { authTests } from "./http/auth.ts";
 import { CONTRACT_SETTINGS, ContractClient, type ContractServer } from "./http/client.ts";
 import { clusterTests } from "./http/cluster.ts";
 import { consumeTests } from "./http/consume.ts";
+import { keyTests } from "./http/keys.ts";
 import { produceTests } from "./http/produce.ts";
 import { produceBatchTests } from "./http/produce-batch.ts";
 import { protocolTests } from "./http/protocol.ts";
@@ -34,6 +35,7 @@ export function contractSuite(name: string, start: StartServer): void {
     produceBatchTests(client);
     consumeTests(client);
     tailTests(client);
+    keyTests(client);
     adminTests(client);
     clusterTests(client);
     authTests(client);

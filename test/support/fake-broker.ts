@@ -20,6 +20,7 @@ import { fail, type Result, succeed } from "../../src/lib/result.ts";
 import { type Refusal, refuse } from "../../src/model/errors.ts";
 import type { ProduceRequest, ProduceSink } from "../../src/model/produce.ts";
 import { putRecord, recordSize } from "../../src/model/record.ts";
+import { FakeKeys } from "./fake-keys.ts";
 
 interface StoredRecord {
   readonly bytes: Uint8Array;
@@ -45,6 +46,7 @@ interface Topic extends TopicView {
 /** A broker without a log. */
 export class FakeBroker implements BrokerPort {
   readonly #sink: ProduceSink;
+  readonly #fakeKeys: FakeKeys;
   readonly #topics = new Map<string, Topic>();
   readonly #wakes = new Set<{
     topic: Topic;
@@ -91,6 +93,7 @@ export class FakeBroker implements BrokerPort {
 
   constructor(sink: ProduceSink) {
     this.#sink = sink;
+    this.#fakeKeys = new FakeKeys(sink, () => ++this.#raftIndex);
   }
 
   status(): NodeStatus {
@@ -161,6 +164,31 @@ export class FakeBroker implements BrokerPort {
 
   retention(topicId: number): RetentionView {
     return this.#byId(topicId).retention;
+  }
+
+  writeKey(...[waiter, request]: Parameters<FakeKeys["writeKey"]>): Refusal | undefined {
+    const refusal = this.refuseWith ?? this.writeGate();
+    return refusal ?? this.#fakeKeys.writeKey(waiter, request);
+  }
+
+  readKey(...args: Parameters<FakeKeys["readKey"]>): ReturnType<FakeKeys["readKey"]> {
+    return this.#fakeKeys.readKey(...args);
+  }
+
+  listKeys(...args: Parameters<FakeKeys["listKeys"]>): undefined {
+    return this.#fakeKeys.listKeys(...args);
+  }
+
+  timeLeft(deadlineMs: number): number {
+    return this.#fakeKeys.timeLeft(deadlineMs);
+  }
+
+  keyChanges(...args: Parameters<FakeKeys["keyChanges"]>): ReturnType<FakeKeys["keyChanges"]> {
+    return this.#fakeKeys.keyChanges(...args);
+  }
+
+  onKeyChange(...args: Parameters<FakeKeys["onKeyChange"]>): () => void {
+    return this.#fakeKeys.onKeyChange(...args);
   }
 
   produce(waiter: number, request: ProduceRequest): Refusal | undefined {

@@ -2,6 +2,7 @@
 
 import * as v from "valibot";
 import { limits } from "../../config/mod.ts";
+import { KV_KEY_BYTES_MAX, KV_TTL_MS_MAX } from "../../model/kv.ts";
 import {
   baseUrlInBody,
   bytes,
@@ -10,6 +11,7 @@ import {
   integer,
   integerInBody,
   isName,
+  keyInPath,
   nameInBody,
   nameInPath,
   nameInQuery,
@@ -33,6 +35,80 @@ export const ConsumePath = v.object({
   topic: nameInPath("Name of the topic.", "orders"),
   group: nameInPath("Name of the consumer group.", "g1"),
   partition: partitionInPath(),
+});
+
+/** A namespace in the path. */
+export const NamespacePath = v.object({
+  namespace: nameInPath("Name of the namespace.", "jobs"),
+});
+
+/** A namespace and a key in the path. */
+export const KeyPath = v.object({
+  namespace: nameInPath("Name of the namespace.", "jobs"),
+  key: keyInPath("The key: 1 to 1024 bytes of UTF-8, percent-encoded. It may contain `/`.", "17"),
+});
+
+/** Query of putting a key. */
+export const PutKeyQuery = v.object({
+  cas: integer(0, SAFE_MAX, "Put only if the key has this `cas`; 0: only if it has no value."),
+  ttl_ms: integer(
+    0,
+    KV_TTL_MS_MAX,
+    "Milliseconds until the key ends. 0 or left out: it does not, whatever it had before.",
+  ),
+  idempotency_key: bytes(
+    1,
+    limits.IDEMPOTENCY_KEY_BYTES_MAX,
+    "A repeated request with the same key answers as the first did. URL-encoded, up to 256 bytes, scoped to the namespace.",
+  ),
+  timeout_ms: integer(
+    1,
+    limits.WRITE_TIMEOUT_MS_MAX,
+    "Milliseconds to wait for the confirmation. Afterwards the reply is `timeout`, and the change may still happen.",
+  ),
+  timing: flag("`1` adds where the time went, in microseconds."),
+  ack: word(
+    ["leader", "majority", "all"],
+    "Which nodes must have synced the change before the reply. Left out: as the node is configured.",
+  ),
+});
+
+const { ttl_ms: _, ...deleteEntries } = PutKeyQuery.entries;
+
+/** Query of deleting a key. */
+export const DeleteKeyQuery = v.object({
+  ...deleteEntries,
+  cas: integer(0, SAFE_MAX, "Delete only if the key has this `cas`."),
+});
+
+const consistency = {
+  consistency: word(
+    ["linearizable", "local"],
+    "`linearizable`, the default, confirms with a majority first, on any node. `local` answers with what this node has applied.",
+  ),
+  timeout_ms: integer(
+    1,
+    limits.WRITE_TIMEOUT_MS_MAX,
+    "Milliseconds that a `linearizable` read waits for the majority.",
+  ),
+};
+
+/** Query of reading a key. */
+export const GetKeyQuery = v.object(consistency);
+
+/** Query of listing and watching keys. */
+export const ListKeysQuery = v.object({
+  prefix: bytes(0, KV_KEY_BYTES_MAX, "Only keys that begin like this."),
+  after: bytes(0, KV_KEY_BYTES_MAX, "Only keys behind this one: `next_after` of the page before."),
+  limit: integer(1, limits.KEY_LIST_MAX, "Most keys in the reply. Default 100."),
+  values: flag("`1` adds the values, up to 4 MiB of them."),
+  watch: flag("`1` streams changes as Server-Sent Events instead."),
+  from: integer(
+    0,
+    SAFE_MAX,
+    "Of a watch: the first `batch_id`. Left out: changes from now on. `Last-Event-ID` wins over it.",
+  ),
+  ...consistency,
 });
 
 /** Query of both produce routes. The lean parser of `produce-query.ts` is held to it by a property test. */

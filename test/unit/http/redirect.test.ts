@@ -68,6 +68,7 @@ describe("every write route", () => {
 
     expect(routes.map(({ route }) => route).sort()).toEqual([
       "DELETE /broker/topics/{topic}",
+      "DELETE /kv/{namespace}/{key}",
       "POST /admin/compact",
       "POST /admin/sealed/gc",
       "POST /broker/commit",
@@ -80,6 +81,8 @@ describe("every write route", () => {
       "POST /ha/membership/promote",
       "POST /ha/membership/remove",
       "POST /ha/transfer",
+      "POST /kv/{namespace}/{key}",
+      "PUT /kv/{namespace}/{key}",
     ]);
     for (const { route, responses } of routes) {
       const redirects = Object.keys(responses).filter((status) => status.startsWith("3"));

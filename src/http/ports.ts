@@ -6,6 +6,7 @@ import type { Refusal } from "../model/errors.ts";
 import type { KvWrite } from "../model/kv.ts";
 import type { ProduceRequest } from "../model/produce.ts";
 import type { RecordSlice } from "../model/record.ts";
+import type { Transaction, TransactionOutcome } from "../model/transaction.ts";
 
 /** `sealed` goes to the log; `rocket` stays in memory. */
 export type WriteMode = "sealed" | "rocket";
@@ -174,6 +175,16 @@ export interface BrokerPort extends KvPort {
    * Returns the refusal when it was not: the sink is not called, and nothing of it has entered the log.
    */
   produce(waiter: number, request: ProduceRequest): Refusal | undefined;
+
+  /**
+   * Takes a transaction, as `produce` takes records. `note` is told what it came to before the sink is: at once for a first
+   * one, and what the first came to for a repeated one.
+   */
+  transact(
+    waiter: number,
+    transaction: Transaction,
+    note: (outcome: TransactionOutcome) => void,
+  ): Refusal | undefined;
 
   createTopic(request: {
     readonly name: string;

@@ -1,5 +1,8 @@
 // Replies in the spelling of the wire. The hot ones are templates: no object is made to be printed.
 
+import { decodeText } from "../lib/bytes.ts";
+import type { Transaction, TransactionOutcome } from "../model/transaction.ts";
+
 /** Shared by every JSON reply: one instance is cheaper than a literal per reply. */
 export const JSON_HEADERS = { headers: new Headers({ "content-type": "application/json" }) };
 
@@ -133,3 +136,28 @@ export const keyDeletedReply: ReplyMaker = (
   const again = duplicate === 1 ? `,"duplicate":true` : "";
   return new Response(`{"ok":true,"deleted":false${again}${timing}}`, JSON_HEADERS);
 };
+
+/** Of a transaction: each part with what it came to. */
+export function transactionReply(
+  { produce, kv }: Transaction,
+  { raftIndex, produced, cas }: TransactionOutcome,
+  synced: number,
+  isDuplicate: boolean,
+  timing: string,
+): Response {
+  const records = produced.map(({ partition, offset }, i) => ({
+    topic: produce[i]?.topic,
+    partition,
+    offset,
+  }));
+  const keys = kv.map(({ namespace, key, value }, i) => {
+    const now = cas[i] ?? 0;
+    const shown = { key: `${namespace}/${decodeText(key)}`, cas: now };
+    return value === undefined ? { ...shown, deleted: now > 0 } : shown;
+  });
+  const parts = `"produced":${JSON.stringify(records)},"kv":${JSON.stringify(keys)}`;
+  return new Response(
+    `{"ok":true,"batch_id":${raftIndex},${parts},"synced":${confirmedOf(synced)},"duplicate":${isDuplicate}${timing}}`,
+    JSON_HEADERS,
+  );
+}

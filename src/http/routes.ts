@@ -14,6 +14,7 @@ import { produceRoutes } from "./routes/produce.ts";
 import { retentionRoutes } from "./routes/retention.ts";
 import { tailRoutes } from "./routes/tail.ts";
 import { topicRoutes } from "./routes/topics.ts";
+import { transactionRoutes } from "./routes/txn.ts";
 
 /** Makes them all. */
 export function allRoutes(rooms: HttpRooms): readonly Route[] {
@@ -25,6 +26,7 @@ export function allRoutes(rooms: HttpRooms): readonly Route[] {
     ...commitRoutes(rooms),
     ...retentionRoutes(rooms),
     ...kvRoutes(rooms),
+    ...transactionRoutes(rooms),
     ...healthRoutes(rooms),
     ...metricsRoutes(rooms),
     ...adminRoutes(rooms),

@@ -7,7 +7,6 @@ import { declaredLength, readPieces, tooLarge } from "./admission.ts";
 import type { Grant } from "./auth.ts";
 import type { HttpRooms } from "./rooms.ts";
 import {
-  confirmedRefusal,
   failed,
   type Params,
   type Route,
@@ -119,13 +118,17 @@ class Writes {
     this.#rooms.waiters.refuse(slot, refuse("invalid_parameter", "Request body ended early"));
   }
 
-  /** The body is here: the rest happens in this turn. */
+  /**
+   * The body is here: the rest happens in this turn.
+   * @param isSettled Whatever another node may have shown when the request came is applied here.
+   */
   #take(
     slot: number,
     request: Request,
     params: Params,
     grant: Grant | undefined,
     body: Uint8Array,
+    isSettled = false,
   ): void {
     const { broker, waiters } = this.#rooms;
     try {
@@ -136,18 +139,23 @@ class Writes {
       const refusal = gate ?? this.#handler.take(slot, { request, params, body, grant, again });
       if (refusal === "later") return;
       if (refusal === undefined) waiters.copied(slot);
-      else if (revealsState(refusal)) this.#refuseConfirmed(slot, refusal);
+      else if (revealsState(refusal) && !isSettled)
+        this.#settle(slot, () => this.#take(slot, request, params, grant, body, true));
       else waiters.refuse(slot, refusal);
     } catch (error) {
       waiters.refuse(slot, failed(this.#rooms, this.#stats.route, error));
     }
   }
 
-  #refuseConfirmed(slot: number, refusal: Refusal): void {
-    const { waiters } = this.#rooms;
+  /** Something is not there: a node that lags, or leads no more, must not say so. Looks again once that is certain. */
+  #settle(slot: number, again: () => void): void {
+    const { broker, config, waiters } = this.#rooms;
     waiters.suspend(slot);
-    confirmedRefusal(this.#rooms, refusal).then(
-      (confirmed) => waiters.refuse(slot, confirmed),
+    broker.readBarrier(config.writeTimeoutMs).then(
+      (settled) => {
+        if (settled.ok) again();
+        else waiters.refuse(slot, settled.error);
+      },
       (error: unknown) => waiters.refuse(slot, failed(this.#rooms, this.#stats.route, error)),
     );
   }

@@ -8,12 +8,18 @@ import { type Refusal, refuse } from "../model/errors.ts";
 import type { Replica } from "./replica.ts";
 
 /** Bytes of a `remembered` command besides its key and detail. */
-export const REMEMBERED_BYTES = 48;
+const REMEMBERED_BYTES = 48;
 
 /** Scopes of keys that are no topic's: namespaces count from here on. */
 const NAMESPACE_SCOPES = 0x80_00_00_00;
+/** The one scope of all transactions. */
+export const TRANSACTION_SCOPE = 0xff_ff_ff_ff;
 /** The scope of a namespace's idempotency keys. */
 export const namespaceScope = (namespaceId: number): number => NAMESPACE_SCOPES + namespaceId;
+
+/** Bytes that an idempotency key takes in an entry. */
+export const rememberedBytes = (key: Uint8Array | undefined): number =>
+  key === undefined ? 0 : REMEMBERED_BYTES + key.length;
 
 /** What a key stands for, besides whose it is. */
 export type Done = Pick<Remembered, "partition" | "count" | "firstOffset" | "detail">;

@@ -12,7 +12,7 @@ import {
   putKvDeleted,
   putKvPut,
 } from "../model/kv-codec.ts";
-import { Idempotency, namespaceScope, REMEMBERED_BYTES } from "./idempotency.ts";
+import { Idempotency, namespaceScope, rememberedBytes } from "./idempotency.ts";
 import { Pending } from "./pending.ts";
 import type { Replica } from "./replica.ts";
 
@@ -89,19 +89,17 @@ export class KeyValues {
         return undefined;
     }
     if (value !== undefined && replica.log.isFull) return DISK_FULL;
-    const view = this.view(request.namespace, key);
-    const isExpired = this.#isExpired(view);
-    const current = view.isLive && !isExpired ? view.cas : 0;
+    const { current, isExpired } = this.look(request.namespace, key);
     if (expectedCas >= 0 && expectedCas !== current) {
       // What is said here must stay true for whoever asks another node next.
-      if (isExpired) this.#expire(request.namespace, key);
+      if (isExpired) this.expire(request.namespace, key);
       this.#keys.refuseLater(waiter, casMismatch(expectedCas, current));
       return undefined;
     }
     const over = this.overBudget([request]);
     if (over !== undefined) return over;
     const isChange = value !== undefined || current > 0;
-    if (!isChange && isExpired) this.#expire(request.namespace, key);
+    if (!isChange && isExpired) this.expire(request.namespace, key);
     if (!isChange && idempotencyKey === undefined) {
       this.#nothingThere(waiter);
       return undefined;
@@ -135,8 +133,8 @@ export class KeyValues {
     );
   }
 
-  /** What there is of a key once everything in the log is applied. Call `trim` before. */
-  view(namespace: string, key: Uint8Array): KeyView {
+  /** What there is of a key once everything in the log is applied. */
+  #view(namespace: string, key: Uint8Array): KeyView {
     const id = this.#idOf(namespace);
     if (id === undefined) return NOTHING;
     const pending = this.#pending.get(pendingName(id, key));
@@ -145,10 +143,14 @@ export class KeyValues {
     return known === undefined ? NOTHING : this.#replica.kv.view(known, key);
   }
 
-  /** What a client would be told of a key: its `cas`, 0 when it has no value. Call `trim` before. */
-  currentCas(namespace: string, key: Uint8Array): number {
-    const view = this.view(namespace, key);
-    return view.isLive && !this.#isExpired(view) ? view.cas : 0;
+  /** What a client would be told of a key: its `cas`, 0 when it has no value, or one whose time is over. Call `trim` before. */
+  look(
+    namespace: string,
+    key: Uint8Array,
+  ): { readonly current: number; readonly isExpired: boolean } {
+    const view = this.#view(namespace, key);
+    const isExpired = this.#isExpired(view);
+    return { current: view.isLive && !isExpired ? view.cas : 0, isExpired };
   }
 
   /** Whether a key's time is over, though the log does not say so yet. */
@@ -167,7 +169,7 @@ export class KeyValues {
       return refuse("overloaded", `Cannot begin another namespace: the limit is ${namespacesMax}`, {
         limit: namespacesMax,
       });
-    const keys = puts.filter(({ namespace, key }) => !this.view(namespace, key).isLive).length;
+    const keys = puts.filter(({ namespace, key }) => !this.#view(namespace, key).isLive).length;
     if (keys > 0 && kv.liveCount + this.#pending.weight + keys > keysMax)
       return refuse(
         "overloaded",
@@ -208,7 +210,7 @@ export class KeyValues {
     const { batcher, openIndex } = this.#replica;
     const { key, value, ttlMs } = step;
     const namespaceId = this.#ensure(step.namespace);
-    const before = this.view(step.namespace, key);
+    const before = this.#view(step.namespace, key);
     let { cas } = before;
     if (isExpired) {
       cas += 1;
@@ -247,15 +249,16 @@ export class KeyValues {
   endExpired(namespace: Namespace, key: Uint8Array): void {
     if (this.#replica.writeGate() !== undefined) return;
     this.trim();
-    if (this.#isExpired(this.view(namespace.name, key))) this.#expire(namespace.name, key);
+    if (this.#isExpired(this.#view(namespace.name, key))) this.expire(namespace.name, key);
   }
 
-  #expire(namespace: string, key: Uint8Array): void {
+  /** Puts the end of a key whose time is over into the log. */
+  expire(namespace: string, key: Uint8Array): void {
     const { batcher, openIndex } = this.#replica;
     const namespaceId = this.#idOf(namespace);
     if (namespaceId === undefined) return;
     batcher.open(KV_DELETED_COMMAND_BYTES + key.length, this.#replica.now);
-    const cas = this.view(namespace, key).cas + 1;
+    const cas = this.#view(namespace, key).cas + 1;
     const copy = key.slice();
     batcher.addCommand((writer) => putKvDeleted(writer, { namespaceId, key: copy, cas }, true));
     const after = { cas, isLive: false, deadlineMs: 0 };
@@ -273,7 +276,7 @@ export class KeyValues {
     this.#lastLookMs = nowMs;
     this.trim();
     replica.kv.forExpired(replica.now(), EXPIRED_PER_LOOK_MAX, (namespace, key) => {
-      if (this.#isExpired(this.view(namespace.name, key))) this.#expire(namespace.name, key);
+      if (this.#isExpired(this.#view(namespace.name, key))) this.expire(namespace.name, key);
     });
     this.#forgetDeleted();
   }
@@ -319,9 +322,6 @@ const NOTHING: KeyView = { cas: 0, isLive: false, deadlineMs: 0 };
 
 const weightOf = ({ key, value }: KvStep): number =>
   key.length + (value?.length ?? 0) + KEY_OVERHEAD_BYTES;
-
-const rememberedBytes = (key: Uint8Array | undefined): number =>
-  key === undefined ? 0 : REMEMBERED_BYTES + key.length;
 
 /** One character for each byte of the key. */
 const pendingName = (namespaceId: number, key: Uint8Array): string =>

@@ -10,7 +10,9 @@ import { type Refusal, refuse } from "../model/errors.ts";
 import type { KvWrite } from "../model/kv.ts";
 import type { ProduceRequest } from "../model/produce.ts";
 import type { RecordSlice } from "../model/record.ts";
+import type { Transaction, TransactionOutcome } from "../model/transaction.ts";
 import { type ControlLimits, Controls } from "./controls.ts";
+import { GroupCommits } from "./group-commits.ts";
 import { KeyChanges, namespaceWish } from "./key-changes.ts";
 import { KeyValues, type KvLimits } from "./key-values.ts";
 import type { Members } from "./members.ts";
@@ -18,6 +20,7 @@ import { Producer } from "./produce.ts";
 import type { Replica } from "./replica.ts";
 import { RetentionPass } from "./retention-pass.ts";
 import { hashState } from "./state-hash.ts";
+import { Transactions } from "./transactions.ts";
 
 /** What `read` found; the bytes are valid until the caller gives up its turn. */
 interface Found {
@@ -34,18 +37,28 @@ export class NodeBroker {
   readonly #controls: Controls;
   readonly #keyValues: KeyValues;
   readonly #keyChanges: KeyChanges;
+  readonly #transactions: Transactions;
 
   constructor(replica: Replica, limits: ControlLimits & KvLimits) {
     this.replica = replica;
     this.#producer = new Producer(replica);
     this.#keyValues = new KeyValues(replica, limits);
     this.#keyChanges = new KeyChanges(replica);
-    this.#controls = new Controls(replica, limits);
+    const groupCommits = new GroupCommits(replica);
+    this.#controls = new Controls(replica, limits, groupCommits);
+    this.#transactions = new Transactions({
+      replica,
+      keyValues: this.#keyValues,
+      groupCommits,
+      groupsMax: limits.groupsMax,
+    });
     this.retentionPass = new RetentionPass(replica, this.#controls);
     replica.onTopicChange = (topicId) => this.#wakeReaders(topicId);
     replica.onLost = () => {
       this.#producer.drop();
       this.#keyValues.drop();
+      this.#transactions.drop();
+      groupCommits.drop();
     };
     replica.onTick = () => this.#keyValues.tick();
   }
@@ -129,6 +142,19 @@ export class NodeBroker {
       return this.#keyValues.write(waiter, request);
     } catch (error) {
       throw new InvariantError("A change of a key is taken whole or refused", { cause: error });
+    }
+  }
+
+  /** Takes a transaction: its end comes by the sink, after `note` was told what it came to. */
+  transact(
+    waiter: number,
+    transaction: Transaction,
+    note: (outcome: TransactionOutcome) => void,
+  ): Refusal | undefined {
+    try {
+      return this.#transactions.transact(waiter, transaction, note);
+    } catch (error) {
+      throw new InvariantError("A transaction is taken whole or refused", { cause: error });
     }
   }
 

@@ -5,7 +5,7 @@ import { choosePartition, type Topic } from "../broker/mod.ts";
 import { type Refusal, refuse } from "../model/errors.ts";
 import type { ProduceRequest } from "../model/produce.ts";
 import { Batcher } from "./batcher.ts";
-import { Idempotency, REMEMBERED_BYTES } from "./idempotency.ts";
+import { Idempotency, rememberedBytes } from "./idempotency.ts";
 import type { Replica } from "./replica.ts";
 
 const DISK_FULL = refuse("disk_full");
@@ -65,10 +65,7 @@ export class Producer {
         got_bytes: bytes,
       });
     }
-    replica.batcher.open(
-      bytes + (key === undefined ? 0 : REMEMBERED_BYTES + key.length),
-      replica.now,
-    );
+    replica.batcher.open(bytes + rememberedBytes(key), replica.now);
     replica.batcher.addRecords(topic.id, partition, baseOffset, request);
     topic.reservedOffset[partition] = baseOffset + request.count;
     if (key !== undefined) {

@@ -74,6 +74,10 @@ export class WaitingBroker {
     return WAITING;
   }
 
+  transact(): Refusal {
+    return WAITING;
+  }
+
   readKey = this.#refused;
 
   listKeys(): undefined {

@@ -12,6 +12,7 @@ import { produceBatchTests } from "./http/produce-batch.ts";
 import { protocolTests } from "./http/protocol.ts";
 import { tailTests } from "./http/tail.ts";
 import { topicTests } from "./http/topics.ts";
+import { transactionTests } from "./http/transactions.ts";
 
 /** Starts a server with these settings of the environment. */
 export type StartServer = (settings: Readonly<Record<string, string>>) => Promise<ContractServer>;
@@ -36,6 +37,7 @@ export function contractSuite(name: string, start: StartServer): void {
     consumeTests(client);
     tailTests(client);
     keyTests(client);
+    transactionTests(client);
     adminTests(client);
     clusterTests(client);
     authTests(client);

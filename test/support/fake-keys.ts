@@ -5,6 +5,7 @@ import { type Result, succeed } from "../../src/lib/result.ts";
 import { type Refusal, refuse } from "../../src/model/errors.ts";
 import type { KvWrite } from "../../src/model/kv.ts";
 import type { ProduceSink } from "../../src/model/produce.ts";
+import type { TransactionKey } from "../../src/model/transaction.ts";
 
 interface Entry extends KeyView {
   readonly isLive: boolean;
@@ -88,6 +89,22 @@ export class FakeKeys implements KvPort {
     const synced = ack === "leader" ? 0 : 1;
     setImmediate(() => this.#sink.produced(waiter, cas, count, 0, index, synced, duplicate));
     return undefined;
+  }
+
+  /** What a client would be told of a key. */
+  casOf(namespace: string, key: Uint8Array): number {
+    return this.#live(namespace, key)?.cas ?? 0;
+  }
+
+  /** One step of a transaction; 0: there was nothing to delete. */
+  change({ namespace, key, value, ttlMs }: TransactionKey): number {
+    if (value === undefined && this.casOf(namespace, key) === 0) return 0;
+    const cas = (this.#keys(namespace).get(latin1(key))?.cas ?? 0) + 1;
+    const deadlineMs = value !== undefined && ttlMs > 0 ? Date.now() + ttlMs : 0;
+    const isLive = value !== undefined;
+    const entry = { key, value: value ?? new Uint8Array(0), cas, deadlineMs, isLive };
+    this.#change(namespace, isLive ? "put" : "deleted", entry);
+    return cas;
   }
 
   readKey(

@@ -85,6 +85,27 @@ export const KeyMetaReply = v.strictObject({
   ttl_ms: v.pipe(count, v.description("Milliseconds that it has left; 0: it does not end.")),
 });
 
+/** Of a transaction. */
+export const TransactionReply = v.strictObject({
+  ok: yes,
+  batch_id: count,
+  produced: v.array(v.strictObject({ topic: v.string(), partition: count, offset: count })),
+  kv: v.array(
+    v.strictObject({
+      key: v.string(),
+      cas: v.pipe(count, v.description("0: there was nothing to delete.")),
+      deleted: v.optional(v.boolean()),
+    }),
+  ),
+  synced: fate.synced,
+  duplicate: v.boolean(),
+  queue_us: v.optional(count),
+  recv_parse_us: v.optional(count),
+  server_us: v.optional(count),
+  produce_us: v.optional(count),
+  sync_wait_us: v.optional(count),
+});
+
 /** Of listing keys. */
 export const ListKeysReply = v.strictObject({
   ok: yes,

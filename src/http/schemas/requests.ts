@@ -261,3 +261,92 @@ export const AddNodeBody = v.object({
     integerInBody(0, limits.NODE_PRIORITY_MAX, "The higher, the sooner it leads. Default 100."),
   ),
 });
+
+const base64InBody = (description: string) =>
+  v.pipe(v.string("must be base64"), v.description(description));
+const textInBody = (description: string) =>
+  v.pipe(v.string("must be a text"), v.description(description));
+const shortTextInBody = (bytesMin: number, bytesMax: number, description: string) => {
+  const message = `must have ${bytesMin} to ${bytesMax} bytes`;
+  const fits = (text: string): boolean => {
+    const length = Buffer.byteLength(text);
+    return length >= bytesMin && length <= bytesMax;
+  };
+  return v.pipe(v.string(message), v.check(fits, message), v.description(description));
+};
+const keyNameInBody = () => textInBody("`namespace/key`.");
+const value = {
+  value: v.optional(textInBody("The value as text.")),
+  value_b64: v.optional(base64InBody("The value as base64.")),
+};
+
+/** Query of a transaction. */
+export const TransactionQuery = v.object({
+  timeout_ms: PutKeyQuery.entries.timeout_ms,
+  timing: PutKeyQuery.entries.timing,
+  ack: PutKeyQuery.entries.ack,
+});
+
+/** Body of a transaction. */
+export const TransactionBody = v.object({
+  idempotency_key: v.optional(
+    shortTextInBody(
+      1,
+      limits.IDEMPOTENCY_KEY_BYTES_MAX,
+      "A repeated transaction with the same key answers as the first did.",
+    ),
+  ),
+  expect: v.optional(
+    v.array(
+      v.union(
+        [
+          v.object({
+            kv: keyNameInBody(),
+            cas: integerInBody(0, SAFE_MAX, "0: the key has no value."),
+          }),
+          v.object({
+            topic: nameInBody("Name of the topic."),
+            group: nameInBody("Name of the consumer group."),
+            partition: integerInBody(0, SAFE_MAX, "Number of the partition, from 0."),
+            committed_offset: v.nullable(
+              integerInBody(0, SAFE_MAX, "The group's; `null`: it has none."),
+            ),
+          }),
+        ],
+        "must be {kv, cas} or {topic, group, partition, committed_offset}",
+      ),
+    ),
+  ),
+  produce: v.optional(
+    v.array(
+      v.object({
+        topic: nameInBody("Name of the topic."),
+        partition: v.optional(
+          integerInBody(0, SAFE_MAX, "Left out: by key when there is a key, else spread evenly."),
+        ),
+        key: v.optional(shortTextInBody(0, limits.KEY_BYTES_MAX, "The record's key as text.")),
+        key_b64: v.optional(base64InBody("The record's key as base64.")),
+        ...value,
+      }),
+    ),
+  ),
+  commit: v.optional(v.array(CommitBody)),
+  kv: v.optional(
+    v.array(
+      v.union(
+        [
+          v.object({
+            op: v.literal("put"),
+            key: keyNameInBody(),
+            ...value,
+            ttl_ms: v.optional(
+              integerInBody(0, KV_TTL_MS_MAX, "Milliseconds until the key ends; 0: it does not."),
+            ),
+          }),
+          v.object({ op: v.literal("delete"), key: keyNameInBody() }),
+        ],
+        "must be {op: put, key, value or value_b64} or {op: delete, key}",
+      ),
+    ),
+  ),
+});

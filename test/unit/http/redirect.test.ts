@@ -77,6 +77,7 @@ describe("every write route", () => {
       "POST /broker/topics",
       "POST /broker/topics/{topic}/produce",
       "POST /broker/topics/{topic}/produce-ndjson",
+      "POST /broker/txn",
       "POST /ha/membership/add",
       "POST /ha/membership/promote",
       "POST /ha/membership/remove",

@@ -134,7 +134,7 @@ export interface KeyChangesView {
 export interface KvPort {
   /** Takes a change of a key, as `produce` takes records: `firstOffset` is the key's `cas`, `count` 0 when nothing was deleted. */
   writeKey(waiter: number, request: KvWrite): Refusal | undefined;
-  /** A key with its value; undefined when it has none. Later, without it, when it has just ended and that is to be certain. */
+  /** A key with its value; undefined when it has none. A promise: its time is over; ask again when it resolves. */
   readKey(
     namespace: string,
     key: Uint8Array,

@@ -159,8 +159,8 @@ export class NodeBroker {
   }
 
   /**
-   * A key with its value, valid until the caller gives up its turn. Where this node leads and the key's time is over, the
-   * answer waits until the log says so.
+   * A key with its value, valid until the caller gives up its turn. A promise: this node leads, and the key's time is over;
+   * ask again when it resolves, since the log says then that it is, or that it got another value before.
    */
   readKey(
     namespace: string,

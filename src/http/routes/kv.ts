@@ -195,12 +195,13 @@ function read(rooms: HttpRooms, call: Call): Outcome | Promise<Outcome> {
   if (!query.ok) return query;
   const { namespace } = path.value;
   const { key, isMeta } = place.value;
-  return confirmed(rooms, query.value, () => {
+  const answer = (): Outcome | Promise<Outcome> => {
     const found = rooms.broker.readKey(namespace, key);
-    if (found instanceof Promise) return found.then((ended) => (ended.ok ? noKey(key) : ended));
+    if (found instanceof Promise) return found.then((ended) => (ended.ok ? answer() : ended));
     if (found === undefined) return noKey(key);
     return succeed(isMeta ? metaReply(rooms, found) : valueReply(found));
-  });
+  };
+  return confirmed(rooms, query.value, answer);
 }
 
 /** Runs `answer` on a state that nobody has seen a newer one of, unless what this node has is enough. */

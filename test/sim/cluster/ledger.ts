@@ -8,6 +8,7 @@ import { decodeText, viewOf } from "../../../src/lib/bytes.ts";
 import { ENTRY_HEADER_BYTES, ENTRY_KIND, type EntryHeader } from "../../../src/log/mod.ts";
 import type { Membership } from "../../../src/model/cluster.ts";
 import { COMMAND, CommandCursor, type ControlCommand } from "../../../src/model/command-codec.ts";
+import { KvReader } from "../../../src/model/kv-codec.ts";
 import { RecordCursor } from "../../../src/model/record.ts";
 import { Applier } from "../../../src/replica/apply.ts";
 import { hashState } from "../../../src/replica/mod.ts";
@@ -74,6 +75,12 @@ export class Ledger {
   readonly #applier = new Applier(this.#state, this.#kv, 0);
   readonly #commands = new CommandCursor();
   readonly #cursor = new RecordCursor();
+  readonly #key = new KvReader();
+  readonly #keyStates = new Map<string, Map<number, string | undefined>>();
+  readonly #keyState = new Map<
+    string,
+    { readonly cas: number; readonly value: string | undefined }
+  >();
 
   constructor(produceOf: (id: number) => Produce | undefined) {
     this.#produceOf = produceOf;
@@ -137,6 +144,7 @@ export class Ledger {
         this.#chunk(commands, bytes, data, header.index);
         data += commands.chunkDataBytes;
       } else if (commands.kind === COMMAND.groupCommitted) this.#commit(commands);
+      else if (this.#key.read(commands)) this.#keyChanged();
       else if (commands.kind !== COMMAND.remembered) {
         const control = commands.control();
         claim(
@@ -198,6 +206,27 @@ export class Ledger {
       !cursor.next() && place === produce?.sizes.length,
       `Produce ${produce?.id} is stored in part: ${place} of ${produce?.sizes.length}`,
     );
+  }
+
+  #keyChanged(): void {
+    const { bytes, namespaceId, cas, isPut, keyStart, keyEnd, valueStart, valueEnd } = this.#key;
+    const key = decodeText(bytes.subarray(keyStart, keyEnd));
+    const name = `${this.#kv.byId(namespaceId)?.name}/${key}`;
+    const states = this.#keyStates.get(name) ?? new Map<number, string | undefined>();
+    this.#keyStates.set(name, states);
+    claim(!states.has(cas), `Key ${name} has cas ${cas} twice`);
+    states.set(cas, isPut ? decodeText(bytes.subarray(valueStart, valueEnd)) : undefined);
+    this.#keyState.set(name, { cas, value: states.get(cas) });
+  }
+
+  /** Every key with all that it ever was, by `cas`. */
+  keyStates(): ReadonlyMap<string, ReadonlyMap<number, string | undefined>> {
+    return this.#keyStates;
+  }
+
+  /** What a key is now. */
+  keyState(name: string): { readonly cas: number; readonly value: string | undefined } | undefined {
+    return this.#keyState.get(name);
   }
 
   #commit(commands: CommandCursor): void {

@@ -82,6 +82,8 @@ export interface ClusterPlan {
   /** Share of acts that are neither produces nor reads. */
   readonly controlShare: number;
   readonly hasRetention: boolean;
+  /** Share of acts that are of keys and transactions. */
+  readonly keyShare: number;
 }
 
 const TTL_MS_HUGE = 8e15;
@@ -157,5 +159,6 @@ export function drawClusterPlan(prng: Prng): ClusterPlan {
     readShare: pick([0.1, 0.3, 0.5]),
     controlShare: pick([0.03, 0.1, 0.25]),
     hasRetention: prng.chance(0.25),
+    keyShare: pick([0, 0.2, 0.5]),
   };
 }

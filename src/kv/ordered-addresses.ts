@@ -49,9 +49,8 @@ export class OrderedAddresses {
     return this.from(() => 1);
   }
 
-  /** Adds an address where `compare`, which never says 0, has its place. */
-  insert(address: number, compare: Compare): void {
-    this.#seek(compare);
+  /** Adds an address where the last `find`, which found nothing, looked for it. */
+  insert(address: number): void {
     this.#size += 1;
     let block = this.#blocks[this.#block];
     if (block === undefined) {

@@ -115,7 +115,7 @@ export class SlotArena {
 
   #pageOf(address: number): Page {
     const page = this.#pages[Math.floor(address / ADDRESS_SPAN)];
-    assert(page !== undefined, `Address ${address} lies in a page`);
+    assert(page !== undefined, "An address lies in a page");
     return page;
   }
 

@@ -103,7 +103,10 @@ export class KvState {
 
   /** What there is of a key. */
   view(namespace: Namespace, key: Uint8Array): KeyView {
-    const address = this.#find(namespace, key);
+    return this.#viewAt(namespace, this.#find(namespace, key));
+  }
+
+  #viewAt(namespace: Namespace, address: number): KeyView {
     if (address < 0) return { cas: namespace.floor, isLive: false, deadlineMs: 0 };
     this.#arena.seek(address);
     const { view, at } = this.#arena;
@@ -152,16 +155,14 @@ export class KvState {
     const reader = this.#reader;
     if (!reader.read(command)) return this.#control(command, index);
     const namespace = this.#byId.get(reader.namespaceId);
-    assert(namespace !== undefined, `Namespace ${reader.namespaceId} has been created`);
+    assert(namespace !== undefined, "A key's namespace has been created");
     const key = reader.bytes.subarray(reader.keyStart, reader.keyEnd);
-    const before = this.view(namespace, key);
-    assert(
-      reader.cas === before.cas + 1,
-      `A key of ${namespace.name} goes on from cas ${before.cas}, not to ${reader.cas}`,
-    );
-    assert(reader.isPut || before.isLive, `A key of ${namespace.name} that is deleted was there`);
+    const known = this.#find(namespace, key);
+    const before = this.#viewAt(namespace, known);
+    assert(reader.cas === before.cas + 1, "A key's cas grows by one with each change");
+    assert(reader.isPut || before.isLive, "A key that is deleted was there");
     if (reader.isExpired) this.expiredCount += 1;
-    this.#change(namespace, key, reader);
+    this.#change(namespace, key, reader, known);
     namespace.changedIndex = index;
     return namespace;
   }
@@ -174,8 +175,9 @@ export class KvState {
       return;
     }
     const namespace = this.#byId.get(reader.namespaceId);
-    assert(namespace !== undefined, `Namespace ${reader.namespaceId} has been created`);
-    this.#change(namespace, reader.bytes.subarray(reader.keyStart, reader.keyEnd), reader);
+    assert(namespace !== undefined, "A key's namespace has been created");
+    const key = reader.bytes.subarray(reader.keyStart, reader.keyEnd);
+    this.#change(namespace, key, reader, this.#find(namespace, key));
   }
 
   #control(command: CommandCursor, index: number): Namespace {
@@ -212,9 +214,9 @@ export class KvState {
     return namespace;
   }
 
-  #change(namespace: Namespace, key: Uint8Array, reader: KvReader): void {
+  /** @param known Where the key was just found; -1: nowhere. */
+  #change(namespace: Namespace, key: Uint8Array, reader: KvReader, known: number): void {
     const { isPut, cas } = reader;
-    const known = this.#find(namespace, key);
     if (known >= 0) this.#uncount(namespace, known);
     const isForgotten = !isPut && cas <= namespace.floor;
     if (isForgotten) {
@@ -228,10 +230,8 @@ export class KvState {
     let address = known;
     if (known < 0 || !this.#fits(known, bytes)) {
       address = this.#arena.take(bytes);
-      // The old slot still tells where the key stands.
-      if (known < 0) namespace.keys.insert(address, this.#compareWith(key));
+      if (known < 0) namespace.keys.insert(address);
       else {
-        this.#find(namespace, key);
         namespace.keys.replace(known, address);
         this.#release(known);
       }

@@ -155,6 +155,7 @@ async function start(
       keys: () => probeOf(live, disk).keys(),
       log: () => probeOf(live, disk).log(),
       raft: () => probeOf(live, disk).raft(),
+      rocket: () => probeOf(live, disk).rocket(),
     },
     { topicsMax: limits.METRIC_TOPICS_MAX, groupsMax: limits.METRIC_GROUPS_MAX },
   );
@@ -227,9 +228,8 @@ interface Live {
   readonly broker: NodeBroker;
 }
 
-const wire = (replica: Replica, config: Config): Live => ({
-  replica,
-  broker: new NodeBroker(replica, {
+const wire = (replica: Replica, config: Config): Live => {
+  const controlLimits = {
     topicsMax: limits.TOPICS_MAX,
     partitionsMax: limits.PARTITIONS_MAX,
     groupsMax: limits.GROUPS_MAX,
@@ -237,11 +237,12 @@ const wire = (replica: Replica, config: Config): Live => ({
     keysMax: config.keysMax,
     bytesMax: config.keyBytesMax,
     namespacesMax: limits.NAMESPACES_MAX,
-  }),
-});
+  };
+  return { replica, broker: new NodeBroker(replica, controlLimits, config.rocket) };
+};
 
-const probeOf = ({ replica }: Live, disk: OpenedDisk["disk"]): ReplicaProbe =>
-  new ReplicaProbe(replica, disk.kind, disk.syncLatencyUs);
+const probeOf = ({ broker }: Live, disk: OpenedDisk["disk"]): ReplicaProbe =>
+  new ReplicaProbe(broker, disk.kind, disk.syncLatencyUs);
 
 /** What answers before there is a replica. */
 const WAITING = {

@@ -163,6 +163,11 @@ export interface BrokerPort extends KvPort {
    * Else `redirect_to_leader` (with the field `leader_url`), `not_leader`, `no_quorum` or `not_ready`. Makes nothing while open.
    */
   writeGate(): Refusal | undefined;
+  /**
+   * Asked by every read of a rocket topic, whose records the leader alone has: undefined when this node leads, also while
+   * it takes no writes; else as `writeGate`.
+   */
+  leaderGate(): Refusal | undefined;
   topic(name: string): TopicView | undefined;
   topics(): Iterable<TopicView>;
   partition(topicId: number, partition: number): PartitionView;

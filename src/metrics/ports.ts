@@ -73,6 +73,13 @@ export interface LogNumbers {
   readonly queuedBytes: number;
 }
 
+/** Memory of rocket topics. */
+export interface RocketNumbers {
+  readonly bytes: number;
+  /** Records that left because there was no room, since the start. */
+  readonly evicted: number;
+}
+
 /** Consensus and state. */
 export interface RaftNumbers {
   readonly term: number;
@@ -94,6 +101,7 @@ export interface MetricsSources {
   keys(): KeyNumbers;
   log(): LogNumbers;
   raft(): RaftNumbers;
+  rocket(): RocketNumbers;
 }
 
 /** Another node, as this one knows it. */

@@ -31,6 +31,7 @@ export function createMetrics(sources: MetricsSources, limits: SeriesLimits): Me
     ...keyMetrics(sources),
     ...logMetrics(sources),
     ...raftMetrics(sources),
+    ...rocketMetrics(sources),
     ...processMetrics(),
   ];
   for (const metric of metrics) registry.registerMetric(metric);
@@ -163,6 +164,19 @@ const logMetrics = (sources: MetricsSources) => [
     "ayder_log_queued_bytes",
     "Bytes that wait for the write in flight.",
     () => sources.log().queuedBytes,
+  ),
+];
+
+const rocketMetrics = (sources: MetricsSources) => [
+  gauge(
+    "ayder_rocket_bytes",
+    "Bytes of memory that rocket topics use.",
+    () => sources.rocket().bytes,
+  ),
+  counter(
+    "ayder_rocket_evicted_records_total",
+    "Records of rocket topics that left because there was no room.",
+    () => sources.rocket().evicted,
   ),
 ];
 

@@ -2,6 +2,7 @@
 
 import type { Histogram } from "../lib/histogram.ts";
 import type { Replica } from "./replica.ts";
+import type { RocketTopics } from "./rocket-topics.ts";
 
 /** How far one group is behind in one partition. */
 interface GroupLag {
@@ -46,12 +47,18 @@ export interface ClusterProbe {
 /** Reads one replica. */
 export class ReplicaProbe {
   readonly #replica: Replica;
+  readonly #rocket: RocketTopics;
   readonly #diskKind: string;
   readonly #syncMicros: Histogram;
 
   /** @param syncMicros Filled by the disk: from handing a write over until it is synced. */
-  constructor(replica: Replica, diskKind: string, syncMicros: Histogram) {
+  constructor(
+    { replica, rocket }: { readonly replica: Replica; readonly rocket: RocketTopics },
+    diskKind: string,
+    syncMicros: Histogram,
+  ) {
     this.#replica = replica;
+    this.#rocket = rocket;
     this.#diskKind = diskKind;
     this.#syncMicros = syncMicros;
   }
@@ -65,7 +72,11 @@ export class ReplicaProbe {
     const { state } = this.#replica;
     for (const topic of state.topics()) {
       for (const { group, partition, committedOffset } of state.groups.of(topic.id)) {
-        const lag = Math.max(0, (topic.nextOffset[partition] ?? 0) - committedOffset - 1);
+        const nextOffset =
+          topic.mode === "rocket"
+            ? this.#rocket.range(topic, partition).nextOffset
+            : (topic.nextOffset[partition] ?? 0);
+        const lag = Math.max(0, nextOffset - committedOffset - 1);
         yield { topic: topic.name, group, partition, lag };
       }
     }
@@ -116,6 +127,11 @@ export class ReplicaProbe {
       queuedEntries: batcher.queue.reduce((sum, write) => sum + write.entryCount, 0),
       queuedBytes: batcher.queue.reduce((sum, write) => sum + write.end - write.start, 0),
     };
+  }
+
+  /** Memory of rocket topics. */
+  rocket(): { readonly bytes: number; readonly evicted: number } {
+    return this.#rocket.counts;
   }
 
   raft(): {

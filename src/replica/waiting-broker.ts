@@ -30,6 +30,10 @@ export class WaitingBroker {
     return WAITING;
   }
 
+  leaderGate(): Refusal {
+    return WAITING;
+  }
+
   topic(): undefined {
     return undefined;
   }

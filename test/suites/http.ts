@@ -10,6 +10,7 @@ import { keyTests } from "./http/keys.ts";
 import { produceTests } from "./http/produce.ts";
 import { produceBatchTests } from "./http/produce-batch.ts";
 import { protocolTests } from "./http/protocol.ts";
+import { rocketTests } from "./http/rocket.ts";
 import { tailTests } from "./http/tail.ts";
 import { topicTests } from "./http/topics.ts";
 import { transactionTests } from "./http/transactions.ts";
@@ -38,6 +39,7 @@ export function contractSuite(name: string, start: StartServer): void {
     tailTests(client);
     keyTests(client);
     transactionTests(client);
+    rocketTests(client);
     adminTests(client);
     clusterTests(client);
     authTests(client);

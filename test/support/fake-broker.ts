@@ -118,6 +118,10 @@ export class FakeBroker implements BrokerPort {
     return refuse("redirect_to_leader", undefined, { leader_url: this.leaderUrl });
   }
 
+  leaderGate(): Refusal | undefined {
+    return this.writeGate();
+  }
+
   /** Lets the second step of every produce come. */
   syncEverywhere(synced = 1): void {
     for (const finish of this.#unsynced.splice(0)) finish(synced);
@@ -293,6 +297,8 @@ export class FakeBroker implements BrokerPort {
     if (refusal !== undefined) return refusal;
     const topic = this.#byId(request.topicId);
     const { key, idempotencyKey, ranges, body } = request;
+    if (topic.mode === "rocket" && idempotencyKey !== undefined)
+      return refuse("invalid_parameter", "A rocket topic takes no idempotency_key");
     const partition =
       request.partition >= 0
         ? request.partition
@@ -327,9 +333,13 @@ export class FakeBroker implements BrokerPort {
     if (idempotency !== undefined) {
       topic.keys.set(idempotency, { fingerprint, offset, count: request.count, partition });
     }
-    const raftIndex = ++this.#raftIndex;
     const { count, ack } = request;
     this.#wakeUp();
+    if (topic.mode === "rocket") {
+      this.#sink.produced(waiter, offset, count, partition, 0, -1, -1);
+      return undefined;
+    }
+    const raftIndex = ++this.#raftIndex;
     if (!this.isSilent) {
       const synced = ack === "leader" ? 0 : 1;
       const duplicate = idempotency === undefined ? -1 : 0;
@@ -352,7 +362,7 @@ export class FakeBroker implements BrokerPort {
     const { name, partitions, mode } = request;
     const existing = this.#topics.get(name);
     if (existing !== undefined) {
-      if (existing.partitions !== partitions) {
+      if (existing.partitions !== partitions || existing.mode !== mode) {
         return fail(refuse("topic_exists", undefined, { partitions: existing.partitions }));
       }
       return succeed({ topicId: existing.id, created: false });

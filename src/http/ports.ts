@@ -155,6 +155,16 @@ export interface KvPort {
   onKeyChange(namespace: string, from: number, wake: () => void): () => void;
 }
 
+/** A backup as it is read. */
+export interface BackupStream {
+  /** The last entry of the log that is in it. */
+  readonly appliedIndex: number;
+  /** The next bytes; undefined behind the end. One call at a time. Rejects when the disk does. */
+  next(): Promise<Uint8Array | undefined>;
+  /** Ends it, wherever it is. */
+  close(): void;
+}
+
 /** The broker as HTTP sees it. Reads answer from committed, applied state. Every promise resolves; none rejects for a cause a client can meet. */
 export interface BrokerPort extends KvPort {
   status(): NodeStatus;
@@ -246,6 +256,8 @@ export interface BrokerPort extends KvPort {
    * `no_quorum` or `not_ready` when it would not.
    */
   readBarrier(timeoutMs: number): Promise<Result<undefined, Refusal>>;
+  /** Begins a backup of everything that is applied here now. `overloaded`, `not_ready`. */
+  backup(): Result<BackupStream, Refusal>;
   /** A hash of the replicated state at an applied index: equal on every node that has applied as much. */
   stateHash(): { readonly appliedIndex: number; readonly hash: string };
 

@@ -73,6 +73,14 @@ export interface LogNumbers {
   readonly queuedBytes: number;
 }
 
+/** Backups that were taken of this node, since the start. */
+export interface BackupNumbers {
+  readonly running: number;
+  readonly finished: number;
+  readonly failed: number;
+  readonly bytes: number;
+}
+
 /** Memory of rocket topics. */
 export interface RocketNumbers {
   readonly bytes: number;
@@ -102,6 +110,7 @@ export interface MetricsSources {
   log(): LogNumbers;
   raft(): RaftNumbers;
   rocket(): RocketNumbers;
+  backups(): BackupNumbers;
 }
 
 /** Another node, as this one knows it. */

@@ -32,6 +32,7 @@ export function createMetrics(sources: MetricsSources, limits: SeriesLimits): Me
     ...logMetrics(sources),
     ...raftMetrics(sources),
     ...rocketMetrics(sources),
+    ...backupMetrics(sources),
     ...processMetrics(),
   ];
   for (const metric of metrics) registry.registerMetric(metric);
@@ -165,6 +166,21 @@ const logMetrics = (sources: MetricsSources) => [
     "Bytes that wait for the write in flight.",
     () => sources.log().queuedBytes,
   ),
+];
+
+const backupMetrics = (sources: MetricsSources) => [
+  gauge("ayder_backups_running", "Backups under way.", () => sources.backups().running),
+  counter(
+    "ayder_backups_finished_total",
+    "Backups that were read to their end.",
+    () => sources.backups().finished,
+  ),
+  counter(
+    "ayder_backups_failed_total",
+    "Backups that ended before.",
+    () => sources.backups().failed,
+  ),
+  counter("ayder_backup_bytes_total", "Bytes of backups.", () => sources.backups().bytes),
 ];
 
 const rocketMetrics = (sources: MetricsSources) => [

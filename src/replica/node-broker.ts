@@ -11,6 +11,7 @@ import type { KvWrite } from "../model/kv.ts";
 import type { ProduceRequest } from "../model/produce.ts";
 import type { RecordSlice } from "../model/record.ts";
 import type { Transaction, TransactionOutcome } from "../model/transaction.ts";
+import { Backups } from "./backups.ts";
 import { type ControlLimits, Controls } from "./controls.ts";
 import { GroupCommits } from "./group-commits.ts";
 import { KeyChanges, namespaceWish } from "./key-changes.ts";
@@ -36,6 +37,7 @@ export class NodeBroker {
   readonly replica: Replica;
   readonly retentionPass: RetentionPass;
   readonly rocket: RocketTopics;
+  readonly backups: Backups;
   readonly #producer: Producer;
   readonly #controls: Controls;
   readonly #keyValues: KeyValues;
@@ -48,6 +50,7 @@ export class NodeBroker {
     rocketLimits: RocketLimits = ROCKET_LIMITS,
   ) {
     this.replica = replica;
+    this.backups = new Backups(replica);
     this.rocket = new RocketTopics(replica, rocketLimits);
     this.#producer = new Producer(replica, this.rocket);
     this.#keyValues = new KeyValues(replica, limits);
@@ -339,6 +342,10 @@ export class NodeBroker {
   stateHash(): { readonly appliedIndex: number; readonly hash: string } {
     const { appliedIndex, kv, state } = this.replica;
     return { appliedIndex, hash: hashState(state, kv) };
+  }
+
+  backup(): ReturnType<Backups["open"]> {
+    return this.backups.open();
   }
 
   membership(): {

@@ -1,6 +1,7 @@
 // What the replica can be asked for metrics: plain numbers, read on scrape, so that recording costs the hot path nothing.
 
 import type { Histogram } from "../lib/histogram.ts";
+import type { Backups } from "./backups.ts";
 import type { Replica } from "./replica.ts";
 import type { RocketTopics } from "./rocket-topics.ts";
 
@@ -48,17 +49,23 @@ export interface ClusterProbe {
 export class ReplicaProbe {
   readonly #replica: Replica;
   readonly #rocket: RocketTopics;
+  readonly #backups: Backups;
   readonly #diskKind: string;
   readonly #syncMicros: Histogram;
 
   /** @param syncMicros Filled by the disk: from handing a write over until it is synced. */
   constructor(
-    { replica, rocket }: { readonly replica: Replica; readonly rocket: RocketTopics },
+    broker: {
+      readonly replica: Replica;
+      readonly rocket: RocketTopics;
+      readonly backups: Backups;
+    },
     diskKind: string,
     syncMicros: Histogram,
   ) {
-    this.#replica = replica;
-    this.#rocket = rocket;
+    this.#replica = broker.replica;
+    this.#rocket = broker.rocket;
+    this.#backups = broker.backups;
     this.#diskKind = diskKind;
     this.#syncMicros = syncMicros;
   }
@@ -127,6 +134,11 @@ export class ReplicaProbe {
       queuedEntries: batcher.queue.reduce((sum, write) => sum + write.entryCount, 0),
       queuedBytes: batcher.queue.reduce((sum, write) => sum + write.end - write.start, 0),
     };
+  }
+
+  /** Backups that were taken. */
+  backups(): Backups {
+    return this.#backups;
   }
 
   /** Memory of rocket topics. */

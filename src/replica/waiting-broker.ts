@@ -103,6 +103,10 @@ export class WaitingBroker {
     return () => undefined;
   }
 
+  backup(): Result<never, Refusal> {
+    return fail(WAITING);
+  }
+
   compact(): void {
     // There is nothing to reclaim.
   }

@@ -3,6 +3,7 @@
 import { afterAll, beforeAll, describe } from "bun:test";
 import { adminTests } from "./http/admin.ts";
 import { authTests } from "./http/auth.ts";
+import { backupTests } from "./http/backup.ts";
 import { CONTRACT_SETTINGS, ContractClient, type ContractServer } from "./http/client.ts";
 import { clusterTests } from "./http/cluster.ts";
 import { consumeTests } from "./http/consume.ts";
@@ -41,6 +42,7 @@ export function contractSuite(name: string, start: StartServer): void {
     transactionTests(client);
     rocketTests(client);
     adminTests(client);
+    backupTests(client);
     clusterTests(client);
     authTests(client);
     protocolTests(client);

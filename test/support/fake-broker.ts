@@ -2,6 +2,7 @@
 // It keeps the promises of the port that a client can see, and has levers for the ones that need a bad day.
 
 import type {
+  BackupStream,
   BrokerPort,
   ChangeView,
   GroupView,
@@ -17,6 +18,8 @@ import type {
   WriteMode,
 } from "../../src/http/mod.ts";
 import { fail, type Result, succeed } from "../../src/lib/result.ts";
+import { BackupWriter } from "../../src/log/backup-format.ts";
+import { FORMAT_VERSION } from "../../src/log/format.ts";
 import { type Refusal, refuse } from "../../src/model/errors.ts";
 import type { ProduceRequest, ProduceSink } from "../../src/model/produce.ts";
 import { putRecord, recordSize } from "../../src/model/record.ts";
@@ -488,6 +491,30 @@ export class FakeBroker implements BrokerPort {
   async readBarrier(timeoutMs: number): Promise<Result<undefined, Refusal>> {
     this.barrierMs = timeoutMs;
     return this.barrier;
+  }
+
+  /** Backups that are open. */
+  backups = 0;
+
+  backup(): Result<BackupStream, Refusal> {
+    if (this.backups >= 2) return fail(refuse("overloaded"));
+    this.backups += 1;
+    const writer = new BackupWriter();
+    const id = "0".repeat(32);
+    const applied = { index: this.#raftIndex, term: 1, checksum: 0, timestampMs: 0 };
+    const head = { format: FORMAT_VERSION, createdMs: 0, nodeId: "node1", clusterId: id, epoch: 1 };
+    const offer = { index: 0, term: 0, segments: [], base: null };
+    const whole = { ...head, applied, stateHash: this.stateHash().hash, offer, open: [] };
+    const pieces = [() => writer.head(whole), () => writer.end()];
+    let isOpen = true;
+    return succeed({
+      appliedIndex: this.#raftIndex,
+      next: async () => pieces.shift()?.(),
+      close: () => {
+        if (isOpen) this.backups -= 1;
+        isOpen = false;
+      },
+    });
   }
 
   stateHash(): { readonly appliedIndex: number; readonly hash: string } {

@@ -114,6 +114,8 @@ test(
       await Bun.sleep(700);
       const before = new Map(busy.stored);
       const { committed } = busy;
+      const put = await call(node.url, "/kv/app/round", { method: "POST", body: `${round}` });
+      expect(put.status).toBe(200);
       const file = join(path, `${round}.backup`);
       const directory = join(path, `restored ${round}`);
       const taken = await run("backup", node.url, file, "--json");
@@ -129,6 +131,8 @@ test(
         await using other = await startNode({ dataDir: directory, env: SMALL_SEGMENTS });
         expect(await hashOf(other.url)).toBe(taken.json.state_hash as string);
         await expectKept(other.url, before);
+        const key = await (await call(other.url, "/kv/app/round")).json();
+        expect(key).toEqual({ value: btoa(`${round}`), cas: round + 1 });
         const page = await (await call(other.url, `/broker/consume/${TOPIC}/g/0`)).json();
         const shown = (page as { readonly committed_offset: number | null }).committed_offset;
         expect(shown ?? -1).toBeGreaterThanOrEqual(committed);

@@ -14,6 +14,7 @@ import { createLogger, type Logger } from "./lib/logger.ts";
 import { type Disk, FileError, type Identity, openIdentity, setAside } from "./log/mod.ts";
 import { createHaMetrics, createMetrics } from "./metrics/mod.ts";
 import { isAlone } from "./model/cluster.ts";
+import type { ProduceSink } from "./model/produce.ts";
 import {
   ALONE,
   type Clock,
@@ -155,6 +156,8 @@ async function start(
       keys: () => probeOf(live, disk).keys(),
       log: () => probeOf(live, disk).log(),
       raft: () => probeOf(live, disk).raft(),
+      rocket: () => probeOf(live, disk).rocket(),
+      backups: () => probeOf(live, disk).backups(),
     },
     { topicsMax: limits.METRIC_TOPICS_MAX, groupsMax: limits.METRIC_GROUPS_MAX },
   );
@@ -227,9 +230,8 @@ interface Live {
   readonly broker: NodeBroker;
 }
 
-const wire = (replica: Replica, config: Config): Live => ({
-  replica,
-  broker: new NodeBroker(replica, {
+const wire = (replica: Replica, config: Config): Live => {
+  const controlLimits = {
     topicsMax: limits.TOPICS_MAX,
     partitionsMax: limits.PARTITIONS_MAX,
     groupsMax: limits.GROUPS_MAX,
@@ -237,11 +239,12 @@ const wire = (replica: Replica, config: Config): Live => ({
     keysMax: config.keysMax,
     bytesMax: config.keyBytesMax,
     namespacesMax: limits.NAMESPACES_MAX,
-  }),
-});
+  };
+  return { replica, broker: new NodeBroker(replica, controlLimits, config.rocket) };
+};
 
-const probeOf = ({ replica }: Live, disk: OpenedDisk["disk"]): ReplicaProbe =>
-  new ReplicaProbe(replica, disk.kind, disk.syncLatencyUs);
+const probeOf = ({ broker }: Live, disk: OpenedDisk["disk"]): ReplicaProbe =>
+  new ReplicaProbe(broker, disk.kind, disk.syncLatencyUs);
 
 /** What answers before there is a replica. */
 const WAITING = {
@@ -275,7 +278,7 @@ async function openReplica(node: NodeParts, http: HttpServer): Promise<Replica> 
     let identity: Identity | undefined;
     try {
       identity = await joined(node);
-      return recoverReplica(node, identity, http);
+      return recoverReplica(node, identity, http.produceSink);
     } catch (error) {
       const isLoss =
         error instanceof FatalError &&
@@ -319,7 +322,7 @@ async function joined(node: NodeParts): Promise<Identity> {
   return forming.formed ?? identity;
 }
 
-function recoverReplica(node: NodeParts, identity: Identity, http: HttpServer): Replica {
+function recoverReplica(node: NodeParts, identity: Identity, sink: ProduceSink): Replica {
   const { config, logger, disk, clock, transport, httpUrl } = node;
   const { cluster } = config;
   const tickMs = tickMsOf(config);
@@ -328,7 +331,7 @@ function recoverReplica(node: NodeParts, identity: Identity, http: HttpServer): 
     disk,
     transport,
     clock,
-    sink: http.produceSink,
+    sink,
     requestTurn: () => setImmediate(() => replica.turn()),
     logger: logger.room("replica"),
     limits: {
@@ -362,6 +365,30 @@ function recoverReplica(node: NodeParts, identity: Identity, http: HttpServer): 
   return replica;
 }
 
+/** Opens a directory as a node would that is alone, and tells what it holds. Nothing is served, and no term begins. */
+async function stateOf(
+  directory: string,
+  nodeId: string,
+): Promise<{ readonly appliedIndex: number; readonly hash: string }> {
+  const loaded = loadConfig({ ...input, env: {}, argv: ["--data", directory] });
+  if (!loaded.ok) throw new InvariantError("The configuration without settings is valid");
+  const { config } = loaded.value;
+  const logger = loggerAt("error");
+  const lock = lockDirectory(directory);
+  const { disk } = await openDisk(directory, { prefer: "worker" });
+  const clock = { wallMs: Date.now, monotonicMs: () => performance.now() };
+  const identity = openIdentity(disk.files, { nodeId, startsAlone: true, randomId });
+  const node = { config, logger, disk, clock, transport: noPeers(), httpUrl: "" };
+  const sink = { submittedMs: 0, produced: () => undefined, refused: () => undefined };
+  const { replica, broker } = wire(recoverReplica(node, identity, sink), config);
+  const state = broker.stateHash();
+  replica.detach();
+  await disk.close();
+  replica.log.close();
+  lock.release();
+  return state;
+}
+
 /** What went in and out of each topic. */
 function* trafficOf(probe: ReplicaProbe, http: HttpServer) {
   for (const { id, name } of probe.topics()) {
@@ -377,5 +404,5 @@ if (typeof command === "string") {
 } else if (command.name === "serve") {
   await serve(command.argv);
 } else {
-  process.exit(await runCommand({ ...command, name: command.name }, input, version));
+  process.exit(await runCommand({ ...command, name: command.name }, input, { version, stateOf }));
 }

@@ -1,7 +1,7 @@
 // Drives one server with one kind of work and prints what it did. With `--binary` or `--source` it starts the server.
 // Usage: bun bench/load/run.ts --url http://127.0.0.1:1109 --mode produce|batch|consume|tail|tail-json --connections 64
 //        --duration 10s [--warmup 1s] [--rate N [--spin]] [--http2 --streams 32] [--pid N] [--json file]
-//        [--topic bench] [--partition 0] [--token dev] [--bytes 64] [--records 1000] [--fill N]
+//        [--topic bench] [--partition 0] [--token dev] [--bytes 64] [--records 1000] [--fill N] [--rocket]
 
 import { parseArgs } from "node:util";
 import {
@@ -40,6 +40,7 @@ const { values } = parseArgs({
     bytes: { type: "string", default: "64" },
     records: { type: "string", default: "1000" },
     fill: { type: "string" },
+    rocket: { type: "boolean", default: false },
   },
 });
 
@@ -90,7 +91,7 @@ async function main(): Promise<void> {
   const url = server?.url ?? values.url ?? "http://127.0.0.1:1109";
   const serverPid = server?.pid ?? (values.pid === undefined ? undefined : Number(values.pid));
   const around = await circumstances(benchDirectory);
-  await createTopic(url, target);
+  await createTopic(url, target, values.rocket ? "rocket" : "sealed");
   if (values.fill !== undefined) await fill(url, Number(values.fill));
   const options: LoadOptions = {
     url,

@@ -112,11 +112,15 @@ export function startAyder(binary: string | undefined): Promise<RunningServer> {
 }
 
 /** Creates the topic of `target`, unless it is there. */
-export async function createTopic(url: string, target: WorkTarget): Promise<void> {
+export async function createTopic(
+  url: string,
+  target: WorkTarget,
+  mode: "sealed" | "rocket" = "sealed",
+): Promise<void> {
   const reply = await fetch(`${url}/broker/topics`, {
     method: "POST",
     headers: { authorization: `Bearer ${target.token}` },
-    body: JSON.stringify({ name: target.topic, partitions: 8 }),
+    body: JSON.stringify({ name: target.topic, partitions: 8, mode }),
   });
   if (!reply.ok && reply.status !== 409) {
     throw new Error(

@@ -20,7 +20,13 @@ const WRITE_MODES = ["sealed", "rocket"] as const;
 /** `sealed` goes to the log; `rocket` stays in memory. */
 export type WriteMode = (typeof WRITE_MODES)[number];
 
-/** A topic and its partitions; the arrays have one element per partition. */
+/** The number of a mode in the log. */
+export const modeNumber = (mode: WriteMode): number => WRITE_MODES.indexOf(mode);
+
+/**
+ * A topic and its partitions; the arrays have one element per partition. Of a rocket topic both `startOffset` and
+ * `nextOffset` are the end of what is reserved: what its leader has in memory is not of the log.
+ */
 export interface Topic {
   readonly id: number;
   readonly name: string;
@@ -155,7 +161,8 @@ export class BrokerState {
     const isOfTopic =
       item.kind === COMMAND.progressed ||
       item.kind === COMMAND.floorRaised ||
-      item.kind === COMMAND.groupCommitted;
+      item.kind === COMMAND.groupCommitted ||
+      item.kind === COMMAND.rocketReserved;
     if (isOfTopic && !this.#byId.has(item.topicId)) return;
     this.apply(item);
   }
@@ -215,7 +222,26 @@ export class BrokerState {
         if (isHigher) topic.bytesBelow[partition] = command.bytesBelow;
         return topic;
       }
+      case "rocketReserved":
+        this.#reserve(command);
+        return undefined;
     }
+  }
+
+  /** What is reserved is all that is known of a rocket partition: its records lie with the leader, and end with it. */
+  #reserve(command: Extract<ControlCommand, { kind: "rocketReserved" }>): void {
+    const topic = this.#byId.get(command.topicId);
+    // It may have been overtaken by a deletion.
+    if (topic === undefined) return;
+    const { partition, reservedEnd } = command;
+    assert(topic.mode === "rocket", `Offsets are reserved of ${topic.name}, a rocket topic`);
+    assert(
+      reservedEnd >= (topic.nextOffset[partition] ?? 0),
+      `Partition ${partition} of ${topic.name} is reserved to ${topic.nextOffset[partition]}, not back to ${reservedEnd}`,
+    );
+    topic.startOffset[partition] = reservedEnd;
+    topic.nextOffset[partition] = reservedEnd;
+    topic.reservedOffset[partition] = reservedEnd;
   }
 
   #create(command: Extract<ControlCommand, { kind: "topicCreated" }>): Topic {

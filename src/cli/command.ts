@@ -7,6 +7,9 @@ export const COMMANDS = {
   "check-config":
     "Check flags, environment and configuration file, and say everything that is wrong",
   healthcheck: "Ask a running node on this machine whether it is ready; for containers",
+  backup: "Take a backup of a running node: ayder backup <url> <file> [--token TOKEN] [--json]",
+  restore:
+    "Make a data directory of a backup, for a new cluster of one: ayder restore <file> <data-dir> [--node-id node1] [--json]",
   certs:
     "Make an authority and a certificate per node, for a trial cluster: ayder certs --out DIR --nodes node1,node2,node3 [--days 365] [--hosts HOST,…]",
   docs: "Print the configuration reference",

@@ -3,18 +3,27 @@
 import { type ConfigInput, describeConfig, insecureReason, loadConfig } from "../config/mod.ts";
 import { assertNever } from "../lib/assert.ts";
 import { EXIT_CODES } from "../lib/fatal.ts";
+import { backup, type Voice } from "./backup.ts";
 import { certs } from "./certs.ts";
 import { COMMANDS, type Command } from "./command.ts";
 import { healthcheck } from "./healthcheck.ts";
 import { inspect } from "./inspect.ts";
+import { restore, type StateOf } from "./restore.ts";
+
+/** Says how far something is, on the last line of a terminal. */
+function progress(text: string): void {
+  if (process.stderr.isTTY) process.stderr.write(`\r\x1b[K${text}`);
+}
 
 /** Runs `command` and returns its exit status. */
 export async function runCommand(
   command: Command & { readonly name: Exclude<Command["name"], "serve"> },
   input: Omit<ConfigInput, "argv">,
-  version: string,
+  rooms: { readonly version: string; readonly stateOf: StateOf },
 ): Promise<number> {
+  const { version } = rooms;
   const print = (line: string): void => console.log(line);
+  const voice: Voice = { print, progress };
   const asJson = command.argv.includes("--json");
   if (command.isHelp && command.name !== "help") {
     print(`ayder ${command.name}: ${COMMANDS[command.name]}`);
@@ -67,6 +76,10 @@ export async function runCommand(
       }
       return inspect(directory, asJson, print);
     }
+    case "backup":
+      return backup(command.argv, voice);
+    case "restore":
+      return restore(command.argv, rooms.stateOf, voice);
     case "certs":
       return certs(command.argv, print);
     case "healthcheck":

@@ -55,6 +55,10 @@ export const TAIL_KEEP_ALIVE_MS = 15_000;
 export const TAIL_PIECE_BYTES = 131_072;
 /** Milliseconds in which a tail's reader must take a piece before it is cut off; it resumes by offset. */
 export const TAIL_STALL_MS = 60_000;
+/** Milliseconds in which the reader of a backup must take a piece before it is cut off: meanwhile files stay open. */
+export const BACKUP_STALL_MS = 60_000;
+/** Milliseconds between two pieces of a backup, so that it leaves the thread to others: 256 KiB each, 85 MB/s at most. */
+export const BACKUP_PAUSE_MS = 3;
 /** Records that one read of a tail asks for. */
 export const TAIL_RECORDS_MAX = 8192;
 /** Topics of one listing. */

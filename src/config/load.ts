@@ -33,6 +33,12 @@ export interface Config {
   /** Bytes of keys and values. */
   readonly keyBytesMax: number;
   readonly createsTopics: boolean;
+  readonly rocket: {
+    /** Mode of topics that do not say theirs. */
+    readonly defaultMode: "sealed" | "rocket";
+    readonly bytesMax: number;
+    readonly partitionBytesMax: number;
+  };
   /** Paths of certificate chain and key. */
   readonly tls: { readonly certPath: string; readonly keyPath: string } | undefined;
   readonly isMetricsOpen: boolean;
@@ -119,6 +125,11 @@ export function loadConfig(input: ConfigInput): Result<LoadedConfig, readonly Co
     keysMax: settings.RF_SHARED_ENTRIES ?? Math.ceil(keyBytesMax / BYTES_PER_KEY),
     keyBytesMax,
     createsTopics: settings.RF_AUTO_CREATE_TOPICS,
+    rocket: {
+      defaultMode: settings.RF_ROCKET ? "rocket" : "sealed",
+      bytesMax: settings.RF_ROCKET_BYTES,
+      partitionBytesMax: settings.RF_ROCKET_PARTITION_BYTES,
+    },
     tls,
     isMetricsOpen: settings.RF_METRICS_OPEN,
     isDocsOpen: settings.RF_DOCS_OPEN,
@@ -158,6 +169,10 @@ function contradictions(config: Config, values: Readonly<Record<string, string>>
       config.inflightBytesMax,
       `at least RF_BODY_BYTES_MAX, ${config.bodyBytesMax}`,
     );
+  }
+  const { bytesMax, partitionBytesMax } = config.rocket;
+  if (partitionBytesMax > bytesMax) {
+    problem("RF_ROCKET_PARTITION_BYTES", partitionBytesMax, `at most RF_ROCKET_BYTES, ${bytesMax}`);
   }
   for (const [one, other] of [
     ["RF_TLS_CERT", "RF_TLS_KEY"],

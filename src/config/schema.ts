@@ -92,7 +92,22 @@ export const ConfigSchema = v.object({
   RF_METRICS_OPEN: onOff(true, "`/metrics` answers without a token."),
   RF_DOCS_OPEN: onOff(true, "`/swagger`, `/openapi.json` and `/docs` answer without a token."),
   RF_DOCS_URL: webAddress("https://ayder.dev/docs", "The base of the `docs` address in errors."),
-  RF_ROCKET: notYet("the rocket mode", "Makes `rocket` the mode of new topics."),
+  RF_ROCKET: onOff(
+    false,
+    "`1` makes `rocket` the mode of new topics that do not say theirs, also of those that a produce creates.",
+  ),
+  RF_ROCKET_BYTES: wholeNumber(
+    256 * MIB,
+    2 * MIB,
+    64 * 1024 * MIB,
+    "Bytes of memory for the records of all rocket topics. Over it, the oldest records leave.",
+  ),
+  RF_ROCKET_PARTITION_BYTES: wholeNumber(
+    64 * MIB,
+    2 * MIB,
+    64 * 1024 * MIB,
+    "Bytes that one partition of a rocket topic keeps, at most. Over it, its oldest records leave. One request may bring half of it.",
+  ),
   RF_SHARED_ENTRIES: wholeNumber(
     undefined,
     1,

@@ -29,6 +29,10 @@ export function readGate(rooms: HttpRooms): Refusal | undefined {
   return ready ? undefined : refuse("not_ready", `Node is not ready: ${reason}`);
 }
 
+/** Why records of a topic cannot be read here: those of a rocket topic lie with the leader alone. */
+export const recordsGate = (rooms: HttpRooms, topic: TopicView): Refusal | undefined =>
+  topic.mode === "rocket" ? rooms.broker.leaderGate() : undefined;
+
 /** The topic of a name that the token covers. */
 export function findTopic(
   rooms: HttpRooms,
@@ -51,6 +55,8 @@ export function findPartition(
   const refusal = readGate(rooms);
   if (refusal !== undefined) return fail(refusal);
   const topic = findTopic(rooms, grant, name);
-  if (!topic.ok || partition < topic.value.partitions) return topic;
-  return fail(noPartition(topic.value, partition));
+  if (!topic.ok) return topic;
+  const elsewhere = recordsGate(rooms, topic.value);
+  if (elsewhere !== undefined) return fail(elsewhere);
+  return partition < topic.value.partitions ? topic : fail(noPartition(topic.value, partition));
 }

@@ -3,6 +3,7 @@
 
 export { ERRORS } from "./errors.ts";
 export type {
+  BackupStream,
   BrokerPort,
   ChangeView,
   GroupView,

@@ -90,7 +90,7 @@ function detailOf(route: RouteDoc): Record<string, unknown> {
     responses: {
       "200": replyOf(route.reply, "Done"),
       ...Object.fromEntries(others),
-      ...(isWrite(route) && {
+      ...((isWrite(route) || route.mayRedirect === true) && {
         "307": { $ref: "#/components/responses/Redirected" },
         "308": { $ref: "#/components/responses/Redirected" },
       }),

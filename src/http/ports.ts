@@ -155,6 +155,16 @@ export interface KvPort {
   onKeyChange(namespace: string, from: number, wake: () => void): () => void;
 }
 
+/** A backup as it is read. */
+export interface BackupStream {
+  /** The last entry of the log that is in it. */
+  readonly appliedIndex: number;
+  /** The next bytes; undefined behind the end. One call at a time. Rejects when the disk does. */
+  next(): Promise<Uint8Array | undefined>;
+  /** Ends it, wherever it is. */
+  close(): void;
+}
+
 /** The broker as HTTP sees it. Reads answer from committed, applied state. Every promise resolves; none rejects for a cause a client can meet. */
 export interface BrokerPort extends KvPort {
   status(): NodeStatus;
@@ -163,6 +173,11 @@ export interface BrokerPort extends KvPort {
    * Else `redirect_to_leader` (with the field `leader_url`), `not_leader`, `no_quorum` or `not_ready`. Makes nothing while open.
    */
   writeGate(): Refusal | undefined;
+  /**
+   * Asked by every read of a rocket topic, whose records the leader alone has: undefined when this node leads, also while
+   * it takes no writes; else as `writeGate`.
+   */
+  leaderGate(): Refusal | undefined;
   topic(name: string): TopicView | undefined;
   topics(): Iterable<TopicView>;
   partition(topicId: number, partition: number): PartitionView;
@@ -241,6 +256,8 @@ export interface BrokerPort extends KvPort {
    * `no_quorum` or `not_ready` when it would not.
    */
   readBarrier(timeoutMs: number): Promise<Result<undefined, Refusal>>;
+  /** Begins a backup of everything that is applied here now. `overloaded`, `not_ready`. */
+  backup(): Result<BackupStream, Refusal>;
   /** A hash of the replicated state at an applied index: equal on every node that has applied as much. */
   stateHash(): { readonly appliedIndex: number; readonly hash: string };
 

@@ -34,6 +34,8 @@ export interface RouteDoc {
   readonly isForWholeNode?: boolean;
   /** Served where it arrives although it is no GET. Every other route that is no GET is a write: it goes to the leader. */
   readonly isLocal?: boolean;
+  /** It is no write, and yet some of its requests go to the leader. */
+  readonly mayRedirect?: boolean;
   readonly params?: ParameterSchema;
   readonly query?: ParameterSchema;
   /** `bytes`: the body is taken as it is. */

@@ -3,6 +3,7 @@
 import type { HttpRooms } from "./rooms.ts";
 import type { Route } from "./route.ts";
 import { adminRoutes } from "./routes/admin.ts";
+import { backupRoutes } from "./routes/backup.ts";
 import { clusterRoutes } from "./routes/cluster.ts";
 import { commitRoutes } from "./routes/commit.ts";
 import { consumeRoutes } from "./routes/consume.ts";
@@ -30,6 +31,7 @@ export function allRoutes(rooms: HttpRooms): readonly Route[] {
     ...healthRoutes(rooms),
     ...metricsRoutes(rooms),
     ...adminRoutes(rooms),
+    ...backupRoutes(rooms),
     ...clusterRoutes(rooms),
   ];
   return [...api, ...docsRoutes(rooms, api)];

@@ -15,6 +15,7 @@ export const EXIT_CODES = {
   data_format: 9,
   data_unusable: 10,
   data_foreign: 11,
+  backup_damaged: 12,
   invalid_configuration: 64,
   address_in_use: 69,
 } as const;

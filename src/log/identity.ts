@@ -105,6 +105,17 @@ function createIdentity(files: Files, options: IdentityOptions): Identity {
   return { meta, hardState, stateCounter: 1 };
 }
 
+/** Makes a directory, whose log is complete, into that of a node: what it has promised first, its name last. */
+export function writeIdentity(
+  files: Files,
+  node: Omit<Meta, "format"> & { readonly hardState: HardState },
+): void {
+  const { nodeId, clusterId, incarnation, hardState } = node;
+  writeState(files, 1, hardState);
+  const meta: Meta = { format: FORMAT_VERSION, nodeId, clusterId, incarnation };
+  replaceFile(files, META_FILE, encodeChecked(meta));
+}
+
 /** A `state` file with one slot in it, in the place of what was there. */
 function writeState(files: Files, counter: number, hardState: HardState): void {
   const slots = new Uint8Array(2 * STATE_SLOT_BYTES);

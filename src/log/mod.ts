@@ -3,6 +3,8 @@
 // write is in flight; what was synced is found again or the node stops. Driven by `replica/`; the disks live in `io/`.
 // Format: docs/format.md. Why this shape: DESIGN.md.
 
+export { type BackupHead, BackupParser, partBytes } from "./backup-format.ts";
+export { BackupSource } from "./backup-source.ts";
 export {
   type Disk,
   type DiskCompletion,
@@ -18,6 +20,7 @@ export {
   ENTRY_KIND,
   type EntryHeader,
   entryBytes,
+  FORMAT_VERSION,
   FRAME_BYTES,
   newEntryHeader,
   readEntryHeader,
@@ -31,6 +34,7 @@ export { chainOf, type LiveSegment } from "./live-segment.ts";
 export type { HardState } from "./metadata.ts";
 export { partitionKey } from "./offset-index.ts";
 export { recover } from "./recovery.ts";
+export { Restore } from "./restore.ts";
 export { type SealedWrite, SegmentLog } from "./segment-log.ts";
 export type { SegmentRepair } from "./segment-repair.ts";
 export { type ChainEnd, verifyChunks } from "./segment-scan.ts";

@@ -4,6 +4,7 @@
 import { assert } from "../lib/assert.ts";
 import { FatalError } from "../lib/fatal.ts";
 import { doublingBounds, Histogram } from "../lib/histogram.ts";
+import type { BackupHead, OpenPart } from "./backup-format.ts";
 import type { Disk, DiskCompletion, DiskFile } from "./disk.ts";
 import { EntryReader } from "./entry-reader.ts";
 import { IncomingFiles, type OfferedFiles } from "./file-set.ts";
@@ -422,6 +423,20 @@ export class SegmentLog {
   /** What another node may be filled with; undefined while there is nothing that would be worth it. */
   offer(): OfferedFiles | undefined {
     return this.#upkeep.offer();
+  }
+
+  /**
+   * What makes up the log up to an entry that is applied, and so on disk: files that are complete, and segments behind them
+   * with bytes that may go on beyond the entry.
+   */
+  filesUpTo(appliedIndex: number): Pick<BackupHead, "offer" | "open"> {
+    const offer = this.offer() ?? { index: 0, term: 0, segments: [], base: null };
+    const open: OpenPart[] = [];
+    for (const { sequence, salt, firstIndex, chain, position } of this.segments.all()) {
+      if (chain.index <= offer.index || firstIndex > appliedIndex) continue;
+      open.push({ sequence, salt, firstIndex, bytes: position });
+    }
+    return { offer, open };
   }
 
   /** Begins a new set of files beside this log. */

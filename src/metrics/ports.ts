@@ -73,6 +73,21 @@ export interface LogNumbers {
   readonly queuedBytes: number;
 }
 
+/** Backups that were taken of this node, since the start. */
+export interface BackupNumbers {
+  readonly running: number;
+  readonly finished: number;
+  readonly failed: number;
+  readonly bytes: number;
+}
+
+/** Memory of rocket topics. */
+export interface RocketNumbers {
+  readonly bytes: number;
+  /** Records that left because there was no room, since the start. */
+  readonly evicted: number;
+}
+
 /** Consensus and state. */
 export interface RaftNumbers {
   readonly term: number;
@@ -94,6 +109,8 @@ export interface MetricsSources {
   keys(): KeyNumbers;
   log(): LogNumbers;
   raft(): RaftNumbers;
+  rocket(): RocketNumbers;
+  backups(): BackupNumbers;
 }
 
 /** Another node, as this one knows it. */

@@ -31,6 +31,8 @@ export function createMetrics(sources: MetricsSources, limits: SeriesLimits): Me
     ...keyMetrics(sources),
     ...logMetrics(sources),
     ...raftMetrics(sources),
+    ...rocketMetrics(sources),
+    ...backupMetrics(sources),
     ...processMetrics(),
   ];
   for (const metric of metrics) registry.registerMetric(metric);
@@ -163,6 +165,34 @@ const logMetrics = (sources: MetricsSources) => [
     "ayder_log_queued_bytes",
     "Bytes that wait for the write in flight.",
     () => sources.log().queuedBytes,
+  ),
+];
+
+const backupMetrics = (sources: MetricsSources) => [
+  gauge("ayder_backups_running", "Backups under way.", () => sources.backups().running),
+  counter(
+    "ayder_backups_finished_total",
+    "Backups that were read to their end.",
+    () => sources.backups().finished,
+  ),
+  counter(
+    "ayder_backups_failed_total",
+    "Backups that ended before.",
+    () => sources.backups().failed,
+  ),
+  counter("ayder_backup_bytes_total", "Bytes of backups.", () => sources.backups().bytes),
+];
+
+const rocketMetrics = (sources: MetricsSources) => [
+  gauge(
+    "ayder_rocket_bytes",
+    "Bytes of memory that rocket topics use.",
+    () => sources.rocket().bytes,
+  ),
+  counter(
+    "ayder_rocket_evicted_records_total",
+    "Records of rocket topics that left because there was no room.",
+    () => sources.rocket().evicted,
   ),
 ];
 

@@ -20,6 +20,8 @@ export const COMMAND = {
   groupCommitted: 7,
   /** Who belongs to the cluster from this entry on; alone in its entry. */
   configured: 8,
+  /** Offsets of a rocket partition that may be given away: none below it ever again after a restart or by another leader. */
+  rocketReserved: 9,
   /** A namespace of keys got its number. */
   namespaceCreated: 10,
   /** Tombstones of a namespace up to a `cas` are forgotten: its new keys begin above it. */
@@ -89,6 +91,12 @@ export type ControlCommand =
       readonly bytesBelow: number;
     }
   | { readonly kind: "configured"; readonly membership: Membership }
+  | {
+      readonly kind: "rocketReserved";
+      readonly topicId: number;
+      readonly partition: number;
+      readonly reservedEnd: number;
+    }
   | { readonly kind: "namespaceCreated"; readonly namespaceId: number; readonly name: string }
   | { readonly kind: "namespaceFloor"; readonly namespaceId: number; readonly floor: number };
 
@@ -143,6 +151,9 @@ export function putCommand(writer: ByteWriter, command: ControlCommand): void {
       break;
     case "namespaceFloor":
       writer.u32(command.namespaceId).u32(0).u64(command.floor);
+      break;
+    case "rocketReserved":
+      writer.u32(command.topicId).u16(command.partition).u16(0).u64(command.reservedEnd);
       break;
   }
   finishCommand(writer, at, COMMAND[command.kind]);
@@ -377,6 +388,10 @@ export class CommandCursor {
         );
         return membership && { kind: "configured", membership };
       }
+      case COMMAND.rocketReserved: {
+        const { topicId, partition } = this;
+        return { kind: "rocketReserved", topicId, partition, reservedEnd: getU64(view, at + 8) };
+      }
       case COMMAND.namespaceCreated: {
         const name = decodeText(this.bytes.subarray(at + 4, this.bodyEnd));
         return { kind: "namespaceCreated", namespaceId: this.topicId, name };
@@ -407,6 +422,7 @@ function bodyBytesMin(kind: number): number {
     case COMMAND.settings:
     case COMMAND.topicCreated:
     case COMMAND.groupCommitted:
+    case COMMAND.rocketReserved:
       return 16;
     case COMMAND.retentionSet:
     case COMMAND.progressed:

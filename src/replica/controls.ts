@@ -1,7 +1,7 @@
 // What changes topics, groups, floors and rules: evaluated one at a time against applied state, so that every refusal
 // speaks of what is committed and every command states its outcome.
 
-import { isName, PARTITIONS_MAX, type Topic } from "../broker/mod.ts";
+import { isName, modeNumber, PARTITIONS_MAX, type Topic, type WriteMode } from "../broker/mod.ts";
 import { encodeText } from "../lib/bytes.ts";
 import { fail, type Result, succeed } from "../lib/result.ts";
 import {
@@ -93,10 +93,11 @@ export class Controls {
   createTopic(request: {
     readonly name: string;
     readonly partitions: number;
+    readonly mode: WriteMode;
     readonly ttlMs: number;
     readonly maxBytes: number;
   }): Promise<Result<{ readonly topicId: number; readonly created: boolean }, Refusal>> {
-    const { name, partitions, ttlMs, maxBytes } = request;
+    const { name, partitions, mode, ttlMs, maxBytes } = request;
     return this.submit<{ readonly topicId: number; readonly created: boolean }>(() => {
       const { state } = this.#replica;
       if (!isName(name))
@@ -106,11 +107,11 @@ export class Controls {
       }
       const known = state.byName(name);
       if (known !== undefined) {
-        return known.partitions === partitions
+        return known.partitions === partitions && known.mode === mode
           ? { answer: succeed({ topicId: known.id, created: false }) }
           : refused(
               "topic_exists",
-              `Topic ${name} has ${known.partitions} partitions, not ${partitions}`,
+              `Topic ${name} has ${known.partitions} partitions and the mode ${known.mode}, not ${partitions} and ${mode}`,
             );
       }
       if (
@@ -128,7 +129,7 @@ export class Controls {
           kind: "topicCreated",
           topicId,
           partitions,
-          mode: 0,
+          mode: modeNumber(mode),
           createdMs: this.#replica.now(),
           name,
         },

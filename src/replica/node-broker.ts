@@ -1,6 +1,6 @@
 // The replica as the HTTP room asks for it: writes to their ways in, reads from applied state. Holds no state of its own.
 
-import type { Topic, WriteMode } from "../broker/mod.ts";
+import type { Topic } from "../broker/mod.ts";
 import type { KeyEntry } from "../kv/mod.ts";
 import { InvariantError } from "../lib/assert.ts";
 import { encodeText } from "../lib/bytes.ts";
@@ -11,6 +11,7 @@ import type { KvWrite } from "../model/kv.ts";
 import type { ProduceRequest } from "../model/produce.ts";
 import type { RecordSlice } from "../model/record.ts";
 import type { Transaction, TransactionOutcome } from "../model/transaction.ts";
+import { Backups } from "./backups.ts";
 import { type ControlLimits, Controls } from "./controls.ts";
 import { GroupCommits } from "./group-commits.ts";
 import { KeyChanges, namespaceWish } from "./key-changes.ts";
@@ -19,6 +20,8 @@ import type { Members } from "./members.ts";
 import { Producer } from "./produce.ts";
 import type { Replica } from "./replica.ts";
 import { RetentionPass } from "./retention-pass.ts";
+import { ROCKET_LIMITS, type RocketLimits } from "./rocket-ring.ts";
+import { RocketTopics } from "./rocket-topics.ts";
 import { hashState } from "./state-hash.ts";
 import { Transactions } from "./transactions.ts";
 
@@ -33,15 +36,23 @@ interface Found {
 export class NodeBroker {
   readonly replica: Replica;
   readonly retentionPass: RetentionPass;
+  readonly rocket: RocketTopics;
+  readonly backups: Backups;
   readonly #producer: Producer;
   readonly #controls: Controls;
   readonly #keyValues: KeyValues;
   readonly #keyChanges: KeyChanges;
   readonly #transactions: Transactions;
 
-  constructor(replica: Replica, limits: ControlLimits & KvLimits) {
+  constructor(
+    replica: Replica,
+    limits: ControlLimits & KvLimits,
+    rocketLimits: RocketLimits = ROCKET_LIMITS,
+  ) {
     this.replica = replica;
-    this.#producer = new Producer(replica);
+    this.backups = new Backups(replica);
+    this.rocket = new RocketTopics(replica, rocketLimits);
+    this.#producer = new Producer(replica, this.rocket);
     this.#keyValues = new KeyValues(replica, limits);
     this.#keyChanges = new KeyChanges(replica);
     const groupCommits = new GroupCommits(replica);
@@ -52,13 +63,14 @@ export class NodeBroker {
       groupCommits,
       groupsMax: limits.groupsMax,
     });
-    this.retentionPass = new RetentionPass(replica, this.#controls);
+    this.retentionPass = new RetentionPass(replica, this.#controls, this.rocket);
     replica.onTopicChange = (topicId) => this.#wakeReaders(topicId);
     replica.onLost = () => {
       this.#producer.drop();
       this.#keyValues.drop();
       this.#transactions.drop();
       groupCommits.drop();
+      this.rocket.drop();
     };
     replica.onTick = () => this.#keyValues.tick();
   }
@@ -91,6 +103,10 @@ export class NodeBroker {
     return this.replica.writeGate();
   }
 
+  leaderGate(): Refusal | undefined {
+    return this.replica.isLeading ? undefined : this.replica.writeGate();
+  }
+
   topic(name: string): Topic | undefined {
     return this.replica.state.byName(name);
   }
@@ -104,6 +120,7 @@ export class NodeBroker {
     partition: number,
   ): { startOffset: number; nextOffset: number; bytes: number } {
     const topic = this.replica.state.byId(topicId);
+    if (topic?.mode === "rocket") return this.rocket.range(topic, partition);
     return {
       startOffset: topic?.startOffset[partition] ?? 0,
       nextOffset: topic?.nextOffset[partition] ?? 0,
@@ -234,18 +251,19 @@ export class NodeBroker {
   }
 
   createTopic(
-    request: Parameters<Controls["createTopic"]>[0] & { readonly mode: WriteMode },
+    request: Parameters<Controls["createTopic"]>[0],
   ): ReturnType<Controls["createTopic"]> {
-    if (request.mode !== "sealed") {
-      return Promise.resolve(
-        fail(refuse("invalid_parameter", "Rocket topics are not available in this version")),
-      );
-    }
     return this.#controls.createTopic(request);
   }
 
   deleteTopic(name: string): ReturnType<Controls["deleteTopic"]> {
-    return this.#controls.deleteTopic(name);
+    const topic = this.topic(name);
+    if (topic?.mode !== "rocket") return this.#controls.deleteTopic(name);
+    // The log knows of none of them.
+    const deletedRecords = this.rocket.recordsOf(topic);
+    return this.#controls
+      .deleteTopic(name)
+      .then((deleted) => (deleted.ok ? succeed({ deletedRecords }) : deleted));
   }
 
   commit(request: Parameters<Controls["commit"]>[0]): ReturnType<Controls["commit"]> {
@@ -255,7 +273,13 @@ export class NodeBroker {
   deleteBefore(
     request: Parameters<Controls["deleteBefore"]>[0],
   ): ReturnType<Controls["deleteBefore"]> {
-    return this.#controls.deleteBefore(request);
+    const topic = this.topic(request.topic);
+    if (topic?.mode !== "rocket") return this.#controls.deleteBefore(request);
+    const { partition, beforeOffset } = request;
+    const gate = this.writeGate();
+    if (gate !== undefined) return Promise.resolve(fail(gate));
+    if (partition >= topic.partitions) return Promise.resolve(fail(refuse("partition_not_found")));
+    return Promise.resolve(succeed(this.rocket.deleteBefore(topic, partition, beforeOffset)));
   }
 
   setRetention(
@@ -288,6 +312,8 @@ export class NodeBroker {
     readonly maxBytes: number;
   }): Found | Promise<Found> {
     const { startOffset, nextOffset } = this.partition(request.topicId, request.partition);
+    if (this.replica.state.byId(request.topicId)?.mode === "rocket")
+      return { slices: this.rocket.read(request), startOffset, nextOffset };
     const slices = this.replica.log.reader.read({ ...request, endOffset: nextOffset });
     return slices instanceof Promise
       ? slices.then((found) => ({ slices: found, startOffset, nextOffset }))
@@ -296,7 +322,7 @@ export class NodeBroker {
 
   onRecords(topicId: number, partition: number, offset: number, wake: () => void): () => void {
     const topic = this.replica.state.byId(topicId);
-    const isThere = topic === undefined || offset < (topic.nextOffset[partition] ?? 0);
+    const isThere = topic === undefined || offset < this.partition(topicId, partition).nextOffset;
     const cancel = this.replica.wishes.add(
       partitionKey(topicId, partition),
       isThere ? -1 : offset,
@@ -316,6 +342,10 @@ export class NodeBroker {
   stateHash(): { readonly appliedIndex: number; readonly hash: string } {
     const { appliedIndex, kv, state } = this.replica;
     return { appliedIndex, hash: hashState(state, kv) };
+  }
+
+  backup(): ReturnType<Backups["open"]> {
+    return this.backups.open();
   }
 
   membership(): {
@@ -365,6 +395,7 @@ export class NodeBroker {
   #wakeReaders(topicId: number): void {
     const topic = this.replica.state.byId(topicId);
     if (topic !== undefined) return;
+    this.rocket.forget(topicId);
     for (let partition = 0; partition < 256; partition++) {
       this.replica.wishes.grant(partitionKey(topicId, partition), Number.MAX_SAFE_INTEGER);
     }

@@ -1,7 +1,9 @@
 // What the replica can be asked for metrics: plain numbers, read on scrape, so that recording costs the hot path nothing.
 
 import type { Histogram } from "../lib/histogram.ts";
+import type { Backups } from "./backups.ts";
 import type { Replica } from "./replica.ts";
+import type { RocketTopics } from "./rocket-topics.ts";
 
 /** How far one group is behind in one partition. */
 interface GroupLag {
@@ -46,12 +48,24 @@ export interface ClusterProbe {
 /** Reads one replica. */
 export class ReplicaProbe {
   readonly #replica: Replica;
+  readonly #rocket: RocketTopics;
+  readonly #backups: Backups;
   readonly #diskKind: string;
   readonly #syncMicros: Histogram;
 
   /** @param syncMicros Filled by the disk: from handing a write over until it is synced. */
-  constructor(replica: Replica, diskKind: string, syncMicros: Histogram) {
-    this.#replica = replica;
+  constructor(
+    broker: {
+      readonly replica: Replica;
+      readonly rocket: RocketTopics;
+      readonly backups: Backups;
+    },
+    diskKind: string,
+    syncMicros: Histogram,
+  ) {
+    this.#replica = broker.replica;
+    this.#rocket = broker.rocket;
+    this.#backups = broker.backups;
     this.#diskKind = diskKind;
     this.#syncMicros = syncMicros;
   }
@@ -65,7 +79,11 @@ export class ReplicaProbe {
     const { state } = this.#replica;
     for (const topic of state.topics()) {
       for (const { group, partition, committedOffset } of state.groups.of(topic.id)) {
-        const lag = Math.max(0, (topic.nextOffset[partition] ?? 0) - committedOffset - 1);
+        const nextOffset =
+          topic.mode === "rocket"
+            ? this.#rocket.range(topic, partition).nextOffset
+            : (topic.nextOffset[partition] ?? 0);
+        const lag = Math.max(0, nextOffset - committedOffset - 1);
         yield { topic: topic.name, group, partition, lag };
       }
     }
@@ -116,6 +134,16 @@ export class ReplicaProbe {
       queuedEntries: batcher.queue.reduce((sum, write) => sum + write.entryCount, 0),
       queuedBytes: batcher.queue.reduce((sum, write) => sum + write.end - write.start, 0),
     };
+  }
+
+  /** Backups that were taken. */
+  backups(): Backups {
+    return this.#backups;
+  }
+
+  /** Memory of rocket topics. */
+  rocket(): { readonly bytes: number; readonly evicted: number } {
+    return this.#rocket.counts;
   }
 
   raft(): {

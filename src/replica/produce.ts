@@ -7,6 +7,7 @@ import type { ProduceRequest } from "../model/produce.ts";
 import { Batcher } from "./batcher.ts";
 import { Idempotency, rememberedBytes } from "./idempotency.ts";
 import type { Replica } from "./replica.ts";
+import type { RocketTopics } from "./rocket-topics.ts";
 
 const DISK_FULL = refuse("disk_full");
 
@@ -18,10 +19,12 @@ const NO_DETAIL = new Uint8Array(0);
 export class Producer {
   readonly #replica: Replica;
   readonly #keys: Idempotency;
+  readonly #rocket: RocketTopics;
 
-  constructor(replica: Replica) {
+  constructor(replica: Replica, rocket: RocketTopics) {
     this.#replica = replica;
     this.#keys = new Idempotency(replica);
+    this.#rocket = rocket;
   }
 
   /** Takes a produce, or says at once why not. */
@@ -36,6 +39,11 @@ export class Producer {
         "partition_not_found",
         `Topic ${topic.name} has ${topic.partitions} partitions, not partition ${request.partition}`,
       );
+    }
+    if (topic.mode === "rocket") {
+      const partition =
+        request.partition >= 0 ? request.partition : this.#spread(topic, request.key);
+      return this.#rocket.produce(waiter, topic, partition, request);
     }
     // Before anything that may refuse: a duplicate answers as the first did, also when the disk is full.
     const key = request.idempotencyKey;

@@ -437,6 +437,16 @@ export class Replica {
     return this.#applier.appliedIndex;
   }
 
+  /** The last entry that was applied. */
+  get appliedChain(): ChainEnd {
+    return this.#appliedChain;
+  }
+
+  /** Where the files are: for what reads them beside the log. */
+  get disk(): Disk {
+    return this.#disk;
+  }
+
   /** Who belongs to the cluster, as far as this node has applied and saved it. */
   get membership(): Membership {
     return this.#hardState.membership;

@@ -5,6 +5,7 @@ import type { Topic } from "../broker/mod.ts";
 import { partitionKey } from "../log/mod.ts";
 import type { Controls } from "./controls.ts";
 import type { Replica } from "./replica.ts";
+import type { RocketTopics } from "./rocket-topics.ts";
 
 /** Limits of one pass over a partition; 0: none. */
 export interface PassLimits {
@@ -21,13 +22,15 @@ const SETTLED_MAX = 200_000;
 export class RetentionPass {
   readonly #replica: Replica;
   readonly #controls: Controls;
+  readonly #rocket: RocketTopics;
   /** Where partitions ended that had nothing left but their newest chunk: an idle one is not read again every second. */
   readonly #settled = new Map<number, number>();
   #isRunning = false;
 
-  constructor(replica: Replica, controls: Controls) {
+  constructor(replica: Replica, controls: Controls, rocket: RocketTopics) {
     this.#replica = replica;
     this.#controls = controls;
+    this.#rocket = rocket;
   }
 
   /** Starts a pass by the rules that are set, unless one is under way. */
@@ -44,6 +47,7 @@ export class RetentionPass {
 
   /** One pass over every partition with the limits that `limitsOf` gives. */
   run(limitsOf: (topic: Topic, partition: number) => PassLimits): Promise<void> {
+    this.#rocket.trim(limitsOf);
     const work: {
       readonly topic: Topic;
       readonly partition: number;

@@ -30,6 +30,10 @@ export class WaitingBroker {
     return WAITING;
   }
 
+  leaderGate(): Refusal {
+    return WAITING;
+  }
+
   topic(): undefined {
     return undefined;
   }
@@ -97,6 +101,10 @@ export class WaitingBroker {
 
   onKeyChange(): () => void {
     return () => undefined;
+  }
+
+  backup(): Result<never, Refusal> {
+    return fail(WAITING);
   }
 
   compact(): void {

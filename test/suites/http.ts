@@ -3,6 +3,7 @@
 import { afterAll, beforeAll, describe } from "bun:test";
 import { adminTests } from "./http/admin.ts";
 import { authTests } from "./http/auth.ts";
+import { backupTests } from "./http/backup.ts";
 import { CONTRACT_SETTINGS, ContractClient, type ContractServer } from "./http/client.ts";
 import { clusterTests } from "./http/cluster.ts";
 import { consumeTests } from "./http/consume.ts";
@@ -10,6 +11,7 @@ import { keyTests } from "./http/keys.ts";
 import { produceTests } from "./http/produce.ts";
 import { produceBatchTests } from "./http/produce-batch.ts";
 import { protocolTests } from "./http/protocol.ts";
+import { rocketTests } from "./http/rocket.ts";
 import { tailTests } from "./http/tail.ts";
 import { topicTests } from "./http/topics.ts";
 import { transactionTests } from "./http/transactions.ts";
@@ -38,7 +40,9 @@ export function contractSuite(name: string, start: StartServer): void {
     tailTests(client);
     keyTests(client);
     transactionTests(client);
+    rocketTests(client);
     adminTests(client);
+    backupTests(client);
     clusterTests(client);
     authTests(client);
     protocolTests(client);

@@ -2,6 +2,7 @@
 // It keeps the promises of the port that a client can see, and has levers for the ones that need a bad day.
 
 import type {
+  BackupStream,
   BrokerPort,
   ChangeView,
   GroupView,
@@ -17,6 +18,8 @@ import type {
   WriteMode,
 } from "../../src/http/mod.ts";
 import { fail, type Result, succeed } from "../../src/lib/result.ts";
+import { BackupWriter } from "../../src/log/backup-format.ts";
+import { FORMAT_VERSION } from "../../src/log/format.ts";
 import { type Refusal, refuse } from "../../src/model/errors.ts";
 import type { ProduceRequest, ProduceSink } from "../../src/model/produce.ts";
 import { putRecord, recordSize } from "../../src/model/record.ts";
@@ -116,6 +119,10 @@ export class FakeBroker implements BrokerPort {
     if (this.isLeader) return undefined;
     if (this.leaderUrl === "") return refuse("not_leader");
     return refuse("redirect_to_leader", undefined, { leader_url: this.leaderUrl });
+  }
+
+  leaderGate(): Refusal | undefined {
+    return this.writeGate();
   }
 
   /** Lets the second step of every produce come. */
@@ -293,6 +300,8 @@ export class FakeBroker implements BrokerPort {
     if (refusal !== undefined) return refusal;
     const topic = this.#byId(request.topicId);
     const { key, idempotencyKey, ranges, body } = request;
+    if (topic.mode === "rocket" && idempotencyKey !== undefined)
+      return refuse("invalid_parameter", "A rocket topic takes no idempotency_key");
     const partition =
       request.partition >= 0
         ? request.partition
@@ -327,9 +336,13 @@ export class FakeBroker implements BrokerPort {
     if (idempotency !== undefined) {
       topic.keys.set(idempotency, { fingerprint, offset, count: request.count, partition });
     }
-    const raftIndex = ++this.#raftIndex;
     const { count, ack } = request;
     this.#wakeUp();
+    if (topic.mode === "rocket") {
+      this.#sink.produced(waiter, offset, count, partition, 0, -1, -1);
+      return undefined;
+    }
+    const raftIndex = ++this.#raftIndex;
     if (!this.isSilent) {
       const synced = ack === "leader" ? 0 : 1;
       const duplicate = idempotency === undefined ? -1 : 0;
@@ -352,7 +365,7 @@ export class FakeBroker implements BrokerPort {
     const { name, partitions, mode } = request;
     const existing = this.#topics.get(name);
     if (existing !== undefined) {
-      if (existing.partitions !== partitions) {
+      if (existing.partitions !== partitions || existing.mode !== mode) {
         return fail(refuse("topic_exists", undefined, { partitions: existing.partitions }));
       }
       return succeed({ topicId: existing.id, created: false });
@@ -478,6 +491,30 @@ export class FakeBroker implements BrokerPort {
   async readBarrier(timeoutMs: number): Promise<Result<undefined, Refusal>> {
     this.barrierMs = timeoutMs;
     return this.barrier;
+  }
+
+  /** Backups that are open. */
+  backups = 0;
+
+  backup(): Result<BackupStream, Refusal> {
+    if (this.backups >= 2) return fail(refuse("overloaded"));
+    this.backups += 1;
+    const writer = new BackupWriter();
+    const id = "0".repeat(32);
+    const applied = { index: this.#raftIndex, term: 1, checksum: 0, timestampMs: 0 };
+    const head = { format: FORMAT_VERSION, createdMs: 0, nodeId: "node1", clusterId: id, epoch: 1 };
+    const offer = { index: 0, term: 0, segments: [], base: null };
+    const whole = { ...head, applied, stateHash: this.stateHash().hash, offer, open: [] };
+    const pieces = [() => writer.head(whole), () => writer.end()];
+    let isOpen = true;
+    return succeed({
+      appliedIndex: this.#raftIndex,
+      next: async () => pieces.shift()?.(),
+      close: () => {
+        if (isOpen) this.backups -= 1;
+        isOpen = false;
+      },
+    });
   }
 
   stateHash(): { readonly appliedIndex: number; readonly hash: string } {

@@ -47,6 +47,8 @@ export function fakeSources(http: MetricsSources["http"]): MetricsSources {
       queuedEntries: 0,
       queuedBytes: 0,
     }),
+    backups: () => ({ running: 0, finished: 0, failed: 0, bytes: 0 }),
+    rocket: () => ({ bytes: 0, evicted: 0 }),
     raft: () => ({
       term: 1,
       lastIndex: 0,

@@ -106,7 +106,7 @@ export class SimMember {
   }
 
   get probe(): ReplicaProbe {
-    return new ReplicaProbe(this.replica, this.disk.kind, this.disk.syncLatencyUs);
+    return new ReplicaProbe(this.broker, this.disk.kind, this.disk.syncLatencyUs);
   }
 
   /** Whether a line of its log says this. */

@@ -9,6 +9,7 @@ import type { Refusal } from "../../src/model/errors.ts";
 import type { ProduceRequest } from "../../src/model/produce.ts";
 import { RecordCursor } from "../../src/model/record.ts";
 import { ALONE, NodeBroker, noPeers, Replica } from "../../src/replica/mod.ts";
+import type { RocketLimits } from "../../src/replica/rocket-ring.ts";
 import { SimDisk, type SimDiskOptions } from "./sim-disk.ts";
 
 /** How a produce ended. */
@@ -27,6 +28,7 @@ export type ProduceOutcome =
 export interface SimNodeOptions {
   readonly limits?: Partial<LogLimits>;
   readonly settings?: { readonly idempotencyTtlMs: number; readonly idempotencyKeysMax: number };
+  readonly rocket?: RocketLimits;
 }
 
 const LIMITS: LogLimits = {
@@ -96,7 +98,7 @@ export class SimNode {
       randomId,
       randomSalt: () => ++salt,
     });
-    this.broker = new NodeBroker(this.replica, {
+    const limits = {
       topicsMax: 100,
       partitionsMax: 1000,
       groupsMax: 1000,
@@ -104,7 +106,8 @@ export class SimNode {
       keysMax: 10_000,
       bytesMax: 1 << 26,
       namespacesMax: 100,
-    });
+    };
+    this.broker = new NodeBroker(this.replica, limits, options.rocket);
   }
 
   /** A node that takes writes. */

@@ -6,7 +6,7 @@ import { assert } from "../../lib/assert.ts";
 import { fail, succeed } from "../../lib/result.ts";
 import { refuse } from "../../model/errors.ts";
 import { RecordCursor } from "../../model/record.ts";
-import { findPartition } from "../lookup.ts";
+import { findPartition, recordsGate } from "../lookup.ts";
 import type { RecordBatch, TopicView } from "../ports.ts";
 import { borrowWriter, type RecordWriter, returnWriter } from "../record-writer.ts";
 import { JSON_HEADERS } from "../replies.ts";
@@ -23,12 +23,13 @@ const DOC: RouteDoc = {
   id: "consume",
   summary: "Read records",
   description:
-    "Reads from the committed prefix of the node that is asked, whoever leads. `next_offset` is the `offset` to ask next.",
+    "Reads from the committed prefix of the node that is asked, whoever leads. `next_offset` is the `offset` to ask next. Records of a rocket topic lie with the leader alone: other nodes redirect to it.",
   tag: "records",
   access: "read",
   params: ConsumePath,
   query: ConsumeQuery,
   reply: ConsumeReply,
+  mayRedirect: true,
 };
 
 /** The consume route. */
@@ -97,6 +98,8 @@ function start(
     const again = rooms.broker.topic(topic.name);
     if (again?.id !== topic.id)
       return fail(refuse("topic_not_found", `Topic ${topic.name} was deleted`));
+    const elsewhere = recordsGate(rooms, again);
+    if (elsewhere !== undefined) return fail(elsewhere);
     const now = rooms.broker.partition(topic.id, path.partition);
     const first = isFromStart ? now.startOffset : Math.max(from, now.startOffset);
     const committedNow = rooms.broker.committedOffset(topic.id, path.partition, path.group);

@@ -133,10 +133,10 @@ class Producer implements WriteHandler {
     const shape = {
       name,
       partitions: limits.TOPIC_PARTITIONS_DEFAULT,
-      mode: "sealed",
+      mode: this.#rooms.config.rocket.defaultMode,
       ttlMs: 0,
       maxBytes: 0,
-    } as const;
+    };
     waiters.suspend(slot);
     deadlines.bound(broker.createTopic(shape), timeoutMs).then(
       (created) => {

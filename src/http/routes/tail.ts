@@ -6,7 +6,7 @@ import { assert } from "../../lib/assert.ts";
 import { fail, type Result, succeed } from "../../lib/result.ts";
 import type { Refusal } from "../../model/errors.ts";
 import { RecordCursor } from "../../model/record.ts";
-import { findPartition } from "../lookup.ts";
+import { findPartition, recordsGate } from "../lookup.ts";
 import type { RecordBatch, TopicView } from "../ports.ts";
 import { borrowWriter, type RecordWriter, returnWriter } from "../record-writer.ts";
 import type { HttpRooms } from "../rooms.ts";
@@ -27,6 +27,7 @@ const DOC: RouteDoc = {
   params: PartitionPath,
   query: TailQuery,
   reply: "text/event-stream",
+  mayRedirect: true,
 };
 
 /** The tail route. */
@@ -163,6 +164,8 @@ class Tail {
       if (broker.topic(this.#topic.name)?.id !== this.#topic.id)
         return this.#end(controller, "topic_deleted");
       if (lifecycle.isStopping) return this.#end(controller, "stopping");
+      if (recordsGate(this.#rooms, this.#topic) !== undefined)
+        return this.#end(controller, "not_leader");
       const range = broker.partition(this.#topic.id, this.#partition);
       // Retention overtook the reader: it learns the first offset when it resumes.
       if (this.#nextOffset < range.startOffset) return this.#end(controller, "offset_out_of_range");

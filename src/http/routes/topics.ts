@@ -7,7 +7,7 @@ import type { BrokerPort, TopicView } from "../ports.ts";
 import { jsonReply } from "../replies.ts";
 import type { HttpRooms } from "../rooms.ts";
 import { guarded, type Route, type RouteDoc, topicRefusal, withJson } from "../route.ts";
-import { checkQuery, invalidParameter } from "../schemas/check.ts";
+import { checkQuery } from "../schemas/check.ts";
 import {
   CreateTopicReply,
   DeleteTopicReply,
@@ -70,14 +70,11 @@ export const topicRoutes = (rooms: HttpRooms): readonly Route[] => [
     withJson(rooms, call, CreateTopicBody, async (body) => {
       const refusal = topicRefusal(call.grant, body.name);
       if (refusal !== undefined) return fail(refusal);
-      if (body.mode === "rocket") {
-        return fail(invalidParameter("mode", "rocket", "is not available in this version"));
-      }
       const created = await rooms.deadlines.bound(
         rooms.broker.createTopic({
           name: body.name,
           partitions: body.partitions ?? limits.TOPIC_PARTITIONS_DEFAULT,
-          mode: "sealed",
+          mode: body.mode ?? rooms.config.rocket.defaultMode,
           ttlMs: body.retention?.ttl_ms ?? 0,
           maxBytes: body.retention?.max_bytes ?? 0,
         }),

@@ -203,7 +203,9 @@ export const CreateTopicBody = v.object({
   mode: v.optional(
     v.pipe(
       v.picklist(["sealed", "rocket"], "must be one of sealed, rocket"),
-      v.description("`sealed` is durable. `rocket` is not available in this version."),
+      v.description(
+        "`sealed` is durable. `rocket` keeps records in the memory of the leader only: nothing waits for a disk, and they end with it. Default `sealed`, or what RF_ROCKET says.",
+      ),
     ),
   ),
   retention: v.optional(RetentionRules),

@@ -55,6 +55,12 @@ const control: fc.Arbitrary<ControlCommand> = fc.oneof(
     startOffset: u64,
     bytesBelow: u64,
   }),
+  fc.record({
+    kind: fc.constant("rocketReserved" as const),
+    topicId: u32,
+    partition: u16,
+    reservedEnd: u64,
+  }),
 );
 const remembered: fc.Arbitrary<Remembered> = fc.record({
   topicId: u32,

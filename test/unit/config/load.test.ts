@@ -38,6 +38,7 @@ test("nothing said is a node on this machine's port 1109 with the token dev", ()
     idempotencyTtlMs: 86_400_000,
     idempotencyKeysMax: 1_000_000,
     createsTopics: false,
+    rocket: { defaultMode: "sealed", bytesMax: 268_435_456, partitionBytesMax: 67_108_864 },
     isMetricsOpen: true,
     disk: "auto",
   });
@@ -96,7 +97,9 @@ test.each([
   ["RF_DISK", "tape"],
   ["RF_AUTO_CREATE_TOPICS", "yes"],
   ["RF_DOCS_URL", "nowhere"],
-  ["RF_ROCKET", "1"],
+  ["RF_ROCKET", "2"],
+  ["RF_ROCKET_BYTES", "1048576"],
+  ["RF_ROCKET_PARTITION_BYTES", "268435457"],
 ] as const)("%s=%s is refused with its range", (variable, value) => {
   const problems = problemsOf({ env: { [variable]: value } });
 

@@ -324,7 +324,8 @@ export class CommandCursor {
   }
 
   get rememberedKeyEnd(): number {
-    return this.bodyEnd - this.view.getUint32(this.bodyStart + 12, true);
+    const detailBytes = this.view.getUint32(this.bodyStart + 12, true);
+    return Math.max(this.rememberedKeyStart, this.bodyEnd - detailBytes);
   }
 
   get rememberedKeyStart(): number {

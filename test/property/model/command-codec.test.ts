@@ -121,7 +121,8 @@ test("commits, keys and chunks are read in place as they were put", () => {
         const read = { ...outcome, topicId: 0 };
         cursor.remembered(read);
         expect(read).toEqual(outcome);
-        expect(cursor.bytes.slice(cursor.rememberedKeyStart, cursor.bodyEnd)).toEqual(key);
+        const { rememberedKeyStart, rememberedKeyEnd } = cursor;
+        expect(cursor.bytes.slice(rememberedKeyStart, rememberedKeyEnd)).toEqual(key);
         expect(cursor.next()).toBe(true);
         expect([
           cursor.chunkBaseOffset,

@@ -79,8 +79,8 @@ export class FileSender {
     const lastMs = this.#options.nowMs();
     const files = new Map<number, DiskFile>();
     this.#sending.set(to, { offer, files, lastMs, offeredMs: lastMs, reads: 0, isOver: false });
-    // A merge may take the base away before it is asked for; what is open stays readable.
-    if (offer.base !== null) this.#open(files, offer, offer.segments.length);
+    // A merge or a reclaim may take files away before they are asked for; what is open stays readable.
+    for (let file = 0; file < filesOf(offer).length; file++) this.#open(files, offer, file);
     this.#options.logger.info("offers_files", { node: to, index: offer.index });
     return offer;
   }

@@ -154,6 +154,7 @@ export class NodeBroker {
 
   compact(): void {
     this.retentionPass.start();
+    this.replica.log.reclaimNow();
     this.replica.log.maintain(this.replica.appliedIndex);
   }
 

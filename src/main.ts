@@ -327,6 +327,7 @@ function recoverReplica(node: NodeParts, identity: Identity, http: HttpServer): 
       reserveBytes: 2 * config.segmentBytes + RESERVE_EXTRA_BYTES,
       slabBytes: Math.min(SLAB_BYTES, config.segmentBytes / 2),
       tailBytes: TAIL_BYTES,
+      segmentsKept: config.segmentsKept,
     },
     cluster:
       cluster === undefined

@@ -1,6 +1,7 @@
 // The documentation that the node carries with it, as plain pages: what errors point at works with no internet.
 
 import clusterText from "../../docs/operating/cluster.md" with { type: "text" };
+import spaceText from "../../docs/operating/space.md" with { type: "text" };
 import configurationText from "../../docs/reference/configuration.md" with { type: "text" };
 import errorsText from "../../docs/reference/errors.md" with { type: "text" };
 import httpText from "../../docs/reference/http.md" with { type: "text" };
@@ -13,6 +14,7 @@ const PAGES: Readonly<Record<string, string>> = {
   "reference/configuration": configurationText,
   "reference/metrics": metricsText,
   "operating/cluster": clusterText,
+  "operating/space": spaceText,
   // What the published error example points at.
   "api/produce": httpText,
 };

@@ -58,6 +58,9 @@ export async function startReplica(
     partitionsMax: 1000,
     groupsMax: 1000,
     waitingMax: 1000,
+    keysMax: 10_000,
+    bytesMax: 1 << 26,
+    namespacesMax: 100,
   });
   const timer = setInterval(() => replica.tick(), 50);
   replica.tick();

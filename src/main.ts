@@ -2,6 +2,7 @@
 // backwards; whatever cannot be survived ends here, with one log line and a named exit status.
 
 import { readFileSync } from "node:fs";
+import { totalmem } from "node:os";
 import { parseCommand, runCommand } from "./cli/mod.ts";
 import { ClusterTransport } from "./cluster/mod.ts";
 import { advertisedUrl, type Config, insecureReason, limits, loadConfig } from "./config/mod.ts";
@@ -39,6 +40,8 @@ const STOP_DRAIN_MS = 5000;
 const STOP_POLL_MS = 5;
 /** Room that the state's own files may need besides segments. */
 const RESERVE_EXTRA_BYTES = 64 << 20;
+/** Memory for keys beyond twice what this node itself would take. */
+const KEY_MEMORY_EXTRA_BYTES = 64 << 20;
 /** Milliseconds between two looks at what the peers of an empty node have said. */
 const FORMING_MS = 20;
 const SLAB_BYTES = 4 << 20;
@@ -48,6 +51,8 @@ const NODE_ID = "node1";
 
 const input = {
   env: process.env,
+  // A container may have less than its machine.
+  memoryBytes: Math.min(totalmem(), process.constrainedMemory() || Number.POSITIVE_INFINITY),
   readFile: (path: string): string | undefined => {
     try {
       return readFileSync(path, "utf8");
@@ -133,7 +138,7 @@ async function start(
       : advertisedUrl(config.cluster, config.tls !== undefined, waiting.port);
   const transport = openTransport(config, logger);
   const node = { config, logger, disk, clock, transport, httpUrl };
-  let live = wire(await openReplica(node, http));
+  let live = wire(await openReplica(node, http), config);
   const { replica: first } = live;
   logger.info("recovered", {
     index: first.appliedIndex,
@@ -147,6 +152,7 @@ async function start(
       http: http.probe,
       topics: () => trafficOf(probeOf(live, disk), http),
       groups: () => probeOf(live, disk).groups(),
+      keys: () => probeOf(live, disk).keys(),
       log: () => probeOf(live, disk).log(),
       raft: () => probeOf(live, disk).raft(),
     },
@@ -162,7 +168,7 @@ async function start(
   const replaced = async (): Promise<void> => {
     http.serve(WAITING);
     live.replica.log.close();
-    live = wire(await openReplica(node, http));
+    live = wire(await openReplica(node, http), config);
     live.replica.onReplaced = again;
     http.serve(backend());
   };
@@ -221,13 +227,16 @@ interface Live {
   readonly broker: NodeBroker;
 }
 
-const wire = (replica: Replica): Live => ({
+const wire = (replica: Replica, config: Config): Live => ({
   replica,
   broker: new NodeBroker(replica, {
     topicsMax: limits.TOPICS_MAX,
     partitionsMax: limits.PARTITIONS_MAX,
     groupsMax: limits.GROUPS_MAX,
     waitingMax: limits.WAITERS_MAX,
+    keysMax: config.keysMax,
+    bytesMax: config.keyBytesMax,
+    namespacesMax: limits.NAMESPACES_MAX,
   }),
 });
 
@@ -341,6 +350,8 @@ function recoverReplica(node: NodeParts, identity: Identity, http: HttpServer): 
             addresses: cluster.nodes,
             catchUpBytes: cluster.catchUpBytes,
           },
+    // Nodes may differ in what they allow; what the others took is held in any case, within reason.
+    keyMemoryBytesMax: 2 * config.keyBytesMax + KEY_MEMORY_EXTRA_BYTES,
     settings: {
       idempotencyTtlMs: config.idempotencyTtlMs,
       idempotencyKeysMax: config.idempotencyKeysMax,

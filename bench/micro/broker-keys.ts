@@ -15,6 +15,7 @@ export async function run({ size }: { size: "tiny" | "real" }) {
     timestampMs: 0,
     fingerprintLow: 1,
     fingerprintHigh: 2,
+    detail: new Uint8Array(0),
   };
   const key = new Uint8Array(24);
   const view = new DataView(key.buffer);

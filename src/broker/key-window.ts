@@ -1,7 +1,8 @@
 // Idempotency keys in the order in which the log has them: a queue in pages with a table over it, no object per key.
 // The oldest leave first, by age or by count, so the same log leaves the same keys on every node.
 //
-// slot: hash u32 | key length u16, partition u16 | topic u32 | count u32 | first offset f64 | tag f64 | fingerprint u32 u32 | key
+// slot: hash u32 | key length u16, partition u16 | topic u32 | count u32 | first offset f64 | tag f64 | fingerprint u32 u32
+//       | detail length u32 | key | detail
 
 import { AddressTable } from "../lib/address-table.ts";
 import { assert } from "../lib/assert.ts";
@@ -9,7 +10,7 @@ import { align8, sameBytes, viewOf } from "../lib/bytes.ts";
 import { hash32 } from "../lib/checksum.ts";
 import type { Remembered } from "../model/command-codec.ts";
 
-const FIXED_BYTES = 40;
+const FIXED_BYTES = 44;
 const PAGE_BYTES = 1 << 18;
 
 interface Page {
@@ -68,6 +69,8 @@ export class KeyWindow {
       into.timestampMs = view.getFloat64(at + 24, true);
       into.fingerprintLow = view.getUint32(at + 32, true);
       into.fingerprintHigh = view.getUint32(at + 36, true);
+      const detailStart = keyStart + key.length;
+      into.detail = bytes.subarray(detailStart, detailStart + view.getUint32(at + 40, true));
       return true;
     }
     return false;
@@ -75,8 +78,8 @@ export class KeyWindow {
 
   /** Adds a key that is not in the window, as the newest. */
   add(key: Uint8Array, outcome: Remembered): void {
-    const size = align8(FIXED_BYTES + key.length);
-    const address = this.#reserve(size);
+    const { detail } = outcome;
+    const address = this.#reserve(align8(FIXED_BYTES + key.length + detail.length));
     const { bytes, view } = this.#page(address);
     const at = this.#at(address);
     const hash = hash32(key, outcome.topicId);
@@ -89,12 +92,19 @@ export class KeyWindow {
     view.setFloat64(at + 24, outcome.timestampMs, true);
     view.setUint32(at + 32, outcome.fingerprintLow, true);
     view.setUint32(at + 36, outcome.fingerprintHigh, true);
+    view.setUint32(at + 40, detail.length, true);
     bytes.set(key, at + FIXED_BYTES);
+    bytes.set(detail, at + FIXED_BYTES + key.length);
     this.#table.insert(hash, address);
   }
 
+  /** Bytes of a slot. */
+  #size(view: DataView, at: number): number {
+    return FIXED_BYTES + view.getUint16(at + 4, true) + view.getUint32(at + 40, true);
+  }
+
   #reserve(size: number): number {
-    assert(size <= PAGE_BYTES, "A key fits a page");
+    assert(size <= PAGE_BYTES, "A key fits a page with what it stands for");
     let page = this.#pages.at(-1);
     if (page === undefined || page.end + size > PAGE_BYTES) {
       if (this.size === 0) {
@@ -123,7 +133,7 @@ export class KeyWindow {
         page = this.#page(address);
       }
       const at = this.#at(address);
-      const bytes = FIXED_BYTES + page.view.getUint16(at + 4, true);
+      const bytes = this.#size(page.view, at);
       yield page.bytes.subarray(at, at + bytes);
       address += align8(bytes);
     }
@@ -135,7 +145,7 @@ export class KeyWindow {
     const page = this.#page(this.#head);
     const at = this.#at(this.#head);
     this.#table.remove(page.view.getUint32(at, true), this.#head);
-    this.#head += align8(FIXED_BYTES + page.view.getUint16(at + 4, true));
+    this.#head += align8(this.#size(page.view, at));
     if (this.#at(this.#head) >= page.end || this.#at(this.#head) === 0) {
       // The newest page stays even when it is used up: the next key begins a page of its own.
       if (this.#pages.length > 1) {

@@ -166,7 +166,10 @@ export class BrokerState {
     // What has expired leaves first: the leader did not see it either, so the key may be here a second time.
     const expiredMs = outcome.timestampMs - this.idempotencyTtlMs;
     this.keys.trim(Number.MAX_SAFE_INTEGER, expiredMs);
-    this.keys.add(command.bytes.subarray(command.rememberedKeyStart, command.bodyEnd), outcome);
+    this.keys.add(
+      command.bytes.subarray(command.rememberedKeyStart, command.rememberedKeyEnd),
+      outcome,
+    );
     this.keysDroppedEarly += this.keys.trim(this.idempotencyKeysMax, expiredMs);
   }
 
@@ -189,7 +192,9 @@ export class BrokerState {
         this.#setRule(command);
         return undefined;
       case "configured":
-        // Who belongs to the cluster is the replica's matter; it stands in the log for the same reasons.
+      case "namespaceCreated":
+      case "namespaceFloor":
+        // Who belongs to the cluster is the replica's matter, and keys have a state of their own.
         return undefined;
       case "progressed": {
         const topic = this.#byId.get(command.topicId);

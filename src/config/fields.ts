@@ -85,10 +85,6 @@ export const notYet = (what: string, description: string): Field<boolean> =>
     "0",
   );
 
-/** A name of a later version: taken, and without effect. */
-export const reserved = (description: string): Field<string | undefined> =>
-  field(v.string(), description, { range: "any text: without effect in this version" });
-
 /** One of several words. */
 export const oneOf = <const Word extends string>(
   fallback: Word,

@@ -37,6 +37,14 @@ export const WAIT_MS_MAX = 60_000;
 export const WRITE_TIMEOUT_MS_MAX = 120_000;
 /** Milliseconds in which a request body must arrive: a half-sent body holds its reservation. */
 export const BODY_DEADLINE_MS = 30_000;
+/** Namespaces of keys: they stay, and a token may be narrowed to some. */
+export const NAMESPACES_MAX = 10_000;
+/** Bytes of memory that any key takes, at least: its slot, and its place in the order. */
+export const KEY_BYTES_MIN = 64;
+/** Keys of one listing that does not say. */
+export const KEY_LIST_DEFAULT = 100;
+/** Keys of one listing. */
+export const KEY_LIST_MAX = 1000;
 /** Writes that wait for their confirmation, over all connections: HTTP/2 multiplies them. */
 export const WAITERS_MAX = 100_000;
 /** Long polls and tails that wait for records at the same time. */

@@ -6,7 +6,7 @@ import type { LogLevel } from "../lib/logger.ts";
 import { fail, type Result, succeed } from "../lib/result.ts";
 import { type ClusterConfig, clusterOf } from "./cluster.ts";
 import type { FieldFacts } from "./fields.ts";
-import { ENTRY_OVERHEAD_BYTES_MAX } from "./limits.ts";
+import { ENTRY_OVERHEAD_BYTES_MAX, KEY_BYTES_MIN } from "./limits.ts";
 import { ConfigSchema, type Variable } from "./schema.ts";
 import { readSources } from "./sources.ts";
 import type { Token } from "./tokens.ts";
@@ -30,6 +30,10 @@ export interface Config {
   readonly recordBytesMax: number;
   readonly idempotencyTtlMs: number;
   readonly idempotencyKeysMax: number;
+  /** Keys that may have a value. */
+  readonly keysMax: number;
+  /** Bytes of keys and values. */
+  readonly keyBytesMax: number;
   readonly createsTopics: boolean;
   /** Paths of certificate chain and key. */
   readonly tls: { readonly certPath: string; readonly keyPath: string } | undefined;
@@ -69,7 +73,13 @@ export interface ConfigInput {
   readonly env: Readonly<Record<string, string | undefined>>;
   /** Reads a file as text; undefined when it cannot. */
   readonly readFile: (path: string) => string | undefined;
+  /** Of the machine, or what a container may have of it. Undefined: not known, and 4 GiB are taken for it. */
+  readonly memoryBytes?: number;
 }
+
+const MEMORY_BYTES_DEFAULT = 4 * 1024 ** 3;
+/** What a key is taken to need when nobody says how many there may be. */
+const BYTES_PER_KEY = 256;
 
 /** Loads and checks the whole configuration. */
 export function loadConfig(input: ConfigInput): Result<LoadedConfig, readonly ConfigProblem[]> {
@@ -90,6 +100,8 @@ export function loadConfig(input: ConfigInput): Result<LoadedConfig, readonly Co
     settings.RF_TLS_CERT !== undefined && settings.RF_TLS_KEY !== undefined
       ? { certPath: settings.RF_TLS_CERT, keyPath: settings.RF_TLS_KEY }
       : undefined;
+  const { memoryBytes = MEMORY_BYTES_DEFAULT } = input;
+  const keyBytesMax = settings.RF_KV_BYTES ?? Math.floor(memoryBytes / 4);
   const config: Config = {
     httpHost: settings.RF_HTTP_ADDR.host ?? (hasTokens ? "0.0.0.0" : "127.0.0.1"),
     httpPort: settings.PORT ?? settings.RF_HTTP_ADDR.port ?? 1109,
@@ -107,6 +119,8 @@ export function loadConfig(input: ConfigInput): Result<LoadedConfig, readonly Co
     recordBytesMax: settings.RF_RECORD_BYTES_MAX,
     idempotencyTtlMs: settings.RF_IDEMPOTENCY_TTL_MS,
     idempotencyKeysMax: settings.RF_IDEMPOTENCY_KEYS_MAX,
+    keysMax: settings.RF_SHARED_ENTRIES ?? Math.ceil(keyBytesMax / BYTES_PER_KEY),
+    keyBytesMax,
     createsTopics: settings.RF_AUTO_CREATE_TOPICS,
     tls,
     isMetricsOpen: settings.RF_METRICS_OPEN,
@@ -114,7 +128,7 @@ export function loadConfig(input: ConfigInput): Result<LoadedConfig, readonly Co
     docsUrl: settings.RF_DOCS_URL,
     cluster: clusterOf(settings, values, input.readFile, { problems, notices }),
   };
-  problems.push(...contradictions(config, values));
+  problems.push(...contradictions(config, values), ...tooMuchMemory(config, memoryBytes));
   if (problems.length > 0) return fail(problems);
   if (!hasTokens) notices.push(defaultTokenNotice(config.httpHost));
   return succeed({ config: Object.freeze(config), notices });
@@ -155,6 +169,28 @@ function contradictions(config: Config, values: Readonly<Record<string, string>>
     if (values[one] !== undefined && values[other] === undefined) {
       problem(other, "", `a path, because ${one} is set`);
     }
+  }
+  return problems;
+}
+
+/** What would need more memory than there is. */
+function tooMuchMemory(config: Config, memoryBytes: number): ConfigProblem[] {
+  const problems: ConfigProblem[] = [];
+  const bytesMax = Math.floor((memoryBytes / 4) * 3);
+  if (config.keyBytesMax > bytesMax) {
+    problems.push({
+      variable: "RF_KV_BYTES",
+      value: String(config.keyBytesMax),
+      range: `at most ${bytesMax}: three quarters of the ${memoryBytes} bytes of memory that there are`,
+    });
+  }
+  const keysMax = Math.floor(bytesMax / KEY_BYTES_MIN);
+  if (config.keysMax > keysMax) {
+    problems.push({
+      variable: "RF_SHARED_ENTRIES",
+      value: String(config.keysMax),
+      range: `at most ${keysMax}: each takes at least ${KEY_BYTES_MIN} bytes, and there are ${memoryBytes} bytes of memory`,
+    });
   }
   return problems;
 }

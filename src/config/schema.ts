@@ -11,7 +11,6 @@ import {
   onOff,
   optionalPath,
   optionalWord,
-  reserved,
   text,
   tokenList,
   webAddress,
@@ -100,8 +99,17 @@ export const ConfigSchema = v.object({
   RF_DOCS_OPEN: onOff(true, "`/swagger`, `/openapi.json` and `/docs` answer without a token."),
   RF_DOCS_URL: webAddress("https://ayder.dev/docs", "The base of the `docs` address in errors."),
   RF_ROCKET: notYet("the rocket mode", "Makes `rocket` the mode of new topics."),
-  RF_SHARED_ENTRIES: reserved(
-    "How many key-value entries may live in memory. Taken and without effect in this version.",
+  RF_SHARED_ENTRIES: wholeNumber(
+    undefined,
+    1,
+    4_000_000_000,
+    "How many keys may have a value. Left out: one for each 256 bytes of RF_KV_BYTES. All nodes of a cluster should have the same.",
+  ),
+  RF_KV_BYTES: wholeNumber(
+    undefined,
+    MIB,
+    1024 * 1024 * MIB,
+    "Bytes of memory for keys and values. Left out: a quarter of the machine's memory. All nodes of a cluster should have the same.",
   ),
   RF_HA_ENABLED: onOff(
     false,

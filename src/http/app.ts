@@ -5,7 +5,7 @@ import { refuse } from "../model/errors.ts";
 import type { HttpRooms } from "./rooms.ts";
 import { failed, type Route } from "./route.ts";
 
-/** Methods of every path, by segments; `:name` stands for one segment of any content. */
+/** Methods of every path, by segments; `:name` stands for one segment of any content, `*` at the end for one or more. */
 class RouteTable {
   readonly #paths: { readonly segments: readonly string[]; readonly methods: Set<string> }[] = [];
 
@@ -22,12 +22,16 @@ class RouteTable {
   /** What a path takes; undefined when there is no such path. */
   allow(pathname: string): string | undefined {
     const segments = pathname.replace(/\/$/, "").split("/");
-    const found = this.#paths.find(
+    const found = this.#paths.filter(
       (path) =>
-        path.segments.length === segments.length &&
-        path.segments.every((segment, i) => segment.startsWith(":") || segment === segments[i]),
+        (path.segments.length === segments.length ||
+          (path.segments.at(-1) === "*" && path.segments.length < segments.length)) &&
+        path.segments.every(
+          (segment, i) => segment.startsWith(":") || segment === "*" || segment === segments[i],
+        ),
     );
-    return found === undefined ? undefined : [...found.methods].sort().join(", ");
+    if (found.length === 0) return undefined;
+    return [...new Set(found.flatMap((path) => [...path.methods]))].sort().join(", ");
   }
 }
 

@@ -16,6 +16,7 @@ const TAGS: Readonly<Record<RouteDoc["tag"], string>> = {
   records: "Appending and reading records",
   groups: "Where consumer groups stand",
   retention: "Removing records",
+  keys: "A key-value store: compare-and-set, time to live, watch",
   cluster: "The nodes, and who of them decides",
   node: "Health, metrics and administration",
   docs: "These documents",
@@ -159,7 +160,8 @@ export async function openApiText(version: string, routes: readonly RouteDoc[]):
   // An app that never listens: it is asked once and forgotten.
   const app = new Elysia().use(plugin);
   for (const route of routes) {
-    app.route(route.method, route.path, () => "", {
+    // The plugin leaves out paths with a wildcard: a key is shown as one part.
+    app.route(route.method, route.path.replace("*", ":key"), () => "", {
       detail: detailOf(route) as { operationId: string },
     });
   }

@@ -3,8 +3,10 @@
 
 import type { Result } from "../lib/result.ts";
 import type { Refusal } from "../model/errors.ts";
+import type { KvWrite } from "../model/kv.ts";
 import type { ProduceRequest } from "../model/produce.ts";
 import type { RecordSlice } from "../model/record.ts";
+import type { Transaction, TransactionOutcome } from "../model/transaction.ts";
 
 /** `sealed` goes to the log; `rocket` stays in memory. */
 export type WriteMode = "sealed" | "rocket";
@@ -98,8 +100,63 @@ export interface ChangeView {
   readonly index: number;
 }
 
+/** A key with its value. The bytes are valid until the caller gives up its turn. */
+export interface KeyView {
+  readonly key: Uint8Array;
+  readonly value: Uint8Array;
+  readonly cas: number;
+  /** When it ends, in the log's time; 0: it does not. */
+  readonly deadlineMs: number;
+}
+
+/** One change of one key. */
+export interface KeyChangeView {
+  readonly kind: "put" | "deleted" | "expired";
+  readonly key: Uint8Array;
+  readonly cas: number;
+  readonly deadlineMs: number;
+  /** Of a put. */
+  readonly value: Uint8Array | undefined;
+  /** Index of its entry. */
+  readonly index: number;
+}
+
+/** Changes of a namespace from an entry on. */
+export interface KeyChangesView {
+  readonly changes: readonly KeyChangeView[];
+  /** Where to go on. */
+  readonly nextIndex: number;
+  /** The first entry that the log still has. */
+  readonly firstIndex: number;
+}
+
+/** Keys and values as HTTP sees them. */
+export interface KvPort {
+  /** Takes a change of a key, as `produce` takes records: `firstOffset` is the key's `cas`, `count` 0 when nothing was deleted. */
+  writeKey(waiter: number, request: KvWrite): Refusal | undefined;
+  /** A key with its value; undefined when it has none. A promise: its time is over; ask again when it resolves. */
+  readKey(
+    namespace: string,
+    key: Uint8Array,
+  ): KeyView | undefined | Promise<Result<undefined, Refusal>>;
+  /**
+   * Hands over keys in the order of their bytes, from `first` on or after it, until `take` says no. A promise: some have just
+   * ended; ask again when it resolves.
+   */
+  listKeys(
+    request: { readonly namespace: string; readonly first: Uint8Array; readonly isAfter: boolean },
+    take: (entry: KeyView) => boolean,
+  ): undefined | Promise<Result<undefined, Refusal>>;
+  /** Milliseconds that a key has left; 0: it does not end. */
+  timeLeft(deadlineMs: number): number;
+  /** Changes of a namespace from the entry `from` on, as far as this node has applied. None and a later first entry: they are gone. */
+  keyChanges(namespace: string, from: number): KeyChangesView | Promise<KeyChangesView>;
+  /** Calls `wake` once, in a later turn, when there may be a change from the entry `from` on. Returns how to take the wish back. */
+  onKeyChange(namespace: string, from: number, wake: () => void): () => void;
+}
+
 /** The broker as HTTP sees it. Reads answer from committed, applied state. Every promise resolves; none rejects for a cause a client can meet. */
-export interface BrokerPort {
+export interface BrokerPort extends KvPort {
   status(): NodeStatus;
   /**
    * Asked first by every write, before anything that the request names is looked up: undefined when this node may take it.
@@ -118,6 +175,16 @@ export interface BrokerPort {
    * Returns the refusal when it was not: the sink is not called, and nothing of it has entered the log.
    */
   produce(waiter: number, request: ProduceRequest): Refusal | undefined;
+
+  /**
+   * Takes a transaction, as `produce` takes records. `note` is told what it came to before the sink is: at once for a first
+   * one, and what the first came to for a repeated one.
+   */
+  transact(
+    waiter: number,
+    transaction: Transaction,
+    note: (outcome: TransactionOutcome) => void,
+  ): Refusal | undefined;
 
   createTopic(request: {
     readonly name: string;

@@ -19,7 +19,15 @@ export interface RouteDoc {
   readonly id: string;
   readonly summary: string;
   readonly description?: string;
-  readonly tag: "topics" | "records" | "groups" | "retention" | "cluster" | "node" | "docs";
+  readonly tag:
+    | "topics"
+    | "records"
+    | "groups"
+    | "retention"
+    | "keys"
+    | "cluster"
+    | "node"
+    | "docs";
   /** `open` needs no token. */
   readonly access: Access | "open";
   /** What it does concerns all topics: a token of some is not enough. */
@@ -86,6 +94,12 @@ export function topicRefusal(grant: Grant | undefined, topic: string): Refusal |
   return refuse("forbidden", `Token does not cover the topic ${topic}`);
 }
 
+/** Checks a token against the namespace of a request; undefined when it may pass. */
+export function namespaceRefusal(grant: Grant | undefined, namespace: string): Refusal | undefined {
+  if (grant === undefined || grant.covers(namespace)) return undefined;
+  return refuse("forbidden", `Token does not cover the namespace ${namespace}`);
+}
+
 /** Checks what a token covers against what a route and its path are about; undefined when it may pass. */
 function scopeRefusal(
   doc: RouteDoc,
@@ -93,7 +107,8 @@ function scopeRefusal(
   params: Params,
 ): Refusal | undefined {
   if (doc.isForWholeNode === true && grant?.isUnscoped !== true) return notWholeNode();
-  const { topic } = params;
+  const { topic, namespace } = params;
+  if (namespace !== undefined) return namespaceRefusal(grant, namespace);
   return topic === undefined ? undefined : topicRefusal(grant, topic);
 }
 

@@ -8,11 +8,13 @@ import { commitRoutes } from "./routes/commit.ts";
 import { consumeRoutes } from "./routes/consume.ts";
 import { docsRoutes } from "./routes/docs.ts";
 import { healthRoutes } from "./routes/health.ts";
+import { kvRoutes } from "./routes/kv.ts";
 import { metricsRoutes } from "./routes/metrics.ts";
 import { produceRoutes } from "./routes/produce.ts";
 import { retentionRoutes } from "./routes/retention.ts";
 import { tailRoutes } from "./routes/tail.ts";
 import { topicRoutes } from "./routes/topics.ts";
+import { transactionRoutes } from "./routes/txn.ts";
 
 /** Makes them all. */
 export function allRoutes(rooms: HttpRooms): readonly Route[] {
@@ -23,6 +25,8 @@ export function allRoutes(rooms: HttpRooms): readonly Route[] {
     ...tailRoutes(rooms),
     ...commitRoutes(rooms),
     ...retentionRoutes(rooms),
+    ...kvRoutes(rooms),
+    ...transactionRoutes(rooms),
     ...healthRoutes(rooms),
     ...metricsRoutes(rooms),
     ...adminRoutes(rooms),

@@ -11,14 +11,9 @@ import type { ProduceSink } from "../model/produce.ts";
 import type { Admission } from "./admission.ts";
 import type { Alarms } from "./alarms.ts";
 import type { ErrorReplies } from "./errors.ts";
-import { produceReply } from "./replies.ts";
+import { type ReplyMaker, singleReply } from "./replies.ts";
 import type { RouteStats, TopicTraffic } from "./stats.ts";
 import { notConfirmed } from "./write-deadlines.ts";
-
-/** The slot carries an NDJSON batch. */
-export const WAITER_BATCH = 1;
-/** The reply shows where the time went. */
-export const WAITER_TIMING = 2;
 
 /** Committed, and not yet synced on as many nodes as was asked. */
 const SYNCED_LATER = 2;
@@ -51,7 +46,9 @@ export class Waiters implements ProduceSink {
   /** When the slot's wait ends, as `Bun.nanoseconds()`; 0 when it does not. */
   readonly #deadlines: number[] = [];
   readonly #reserved: number[] = [];
-  readonly #flags: number[] = [];
+  readonly #makers: ReplyMaker[] = [];
+  /** Whether the reply shows where the time went. */
+  readonly #hasTiming: boolean[] = [];
   readonly #startedNs: number[] = [];
   readonly #parsedNs: number[] = [];
   readonly #takenNs: number[] = [];
@@ -109,7 +106,8 @@ export class Waiters implements ProduceSink {
     this.#requests[slot] = request;
     this.#stats[slot] = stats;
     this.#reserved[slot] = reserved;
-    this.#flags[slot] = 0;
+    this.#makers[slot] = singleReply;
+    this.#hasTiming[slot] = false;
     this.#startedNs[slot] = startedNs;
     this.#parsedNs[slot] = 0;
     this.#takenNs[slot] = 0;
@@ -165,16 +163,18 @@ export class Waiters implements ProduceSink {
   }
 
   /** Says what the reply will look like; with timing, that the request is read. */
-  mark(slot: number, flags: number): void {
-    this.#flags[slot] = flags;
-    if ((flags & WAITER_TIMING) !== 0) this.#parsedNs[slot] = Bun.nanoseconds();
+  mark(slot: number, maker: ReplyMaker, hasTiming: boolean): void {
+    this.#makers[slot] = maker;
+    this.#hasTiming[slot] = hasTiming;
+    if (hasTiming) this.#parsedNs[slot] = Bun.nanoseconds();
   }
 
   /**
    * The broker is about to take the request: its completion or `close` follows.
+   * @param traffic Of the topic that it is about, if it is about one.
    * @returns the number under which the broker knows it.
    */
-  taken(slot: number, traffic: TopicTraffic): number {
+  taken(slot: number, traffic: TopicTraffic | undefined): number {
     this.#isTaken[slot] = true;
     this.#traffic[slot] = traffic;
     return slot | ((this.#lives[slot] as number) << SLOT_BITS);
@@ -182,8 +182,7 @@ export class Waiters implements ProduceSink {
 
   /** The broker has copied the request. Its completion may have come already. */
   copied(slot: number): void {
-    if (((this.#flags[slot] as number) & WAITER_TIMING) !== 0)
-      this.#takenNs[slot] = Bun.nanoseconds();
+    if (this.#hasTiming[slot] === true) this.#takenNs[slot] = Bun.nanoseconds();
   }
 
   /** Ends a slot that the broker owes nothing for. */
@@ -224,11 +223,11 @@ export class Waiters implements ProduceSink {
       return;
     }
     if (this.#resolves[slot] !== undefined) {
-      const isBatch = ((this.#flags[slot] as number) & WAITER_BATCH) !== 0;
+      const maker = this.#makers[slot] as ReplyMaker;
       const timing = this.#timing(slot);
       this.#answer(
         slot,
-        produceReply(isBatch, firstOffset, count, partition, raftIndex, synced, duplicate, timing),
+        maker(firstOffset, count, partition, raftIndex, synced, duplicate, timing),
       );
     }
     this.#release(slot);
@@ -263,8 +262,8 @@ export class Waiters implements ProduceSink {
   /** Answers with what is known: it is committed, and not synced as widely as was asked. */
   #answerStored(slot: number): void {
     if (this.#resolves[slot] === undefined) return;
-    const reply = produceReply(
-      ((this.#flags[slot] as number) & WAITER_BATCH) !== 0,
+    const maker = this.#makers[slot] as ReplyMaker;
+    const reply = maker(
       this.#firstOffsets[slot] as number,
       this.#counts[slot] as number,
       this.#partitions[slot] as number,
@@ -278,7 +277,7 @@ export class Waiters implements ProduceSink {
 
   /** Where the time of a request went, in microseconds, as the last fields of its reply; nothing when it was not asked. */
   #timing(slot: number): string {
-    if (((this.#flags[slot] as number) & WAITER_TIMING) === 0) return "";
+    if (this.#hasTiming[slot] !== true) return "";
     const now = Bun.nanoseconds();
     const started = this.#startedNs[slot] as number;
     const parsed = this.#parsedNs[slot] as number;

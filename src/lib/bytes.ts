@@ -65,6 +65,10 @@ export const encodeText = (text: string): Uint8Array => encoder.encode(text);
 /** Text of UTF-8 bytes; what is not UTF-8 is replaced. */
 export const decodeText = (bytes: Uint8Array): string => decoder.decode(bytes);
 
+/** One character per byte: a text that tells any two byte strings apart. */
+export const decodeLatin1 = (bytes: Uint8Array): string =>
+  Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString("latin1");
+
 /** A byte array that grows as it is written, for what is built rarely: commands, derived files. */
 export class ByteWriter {
   bytes: Uint8Array;

@@ -34,3 +34,25 @@ export class Fingerprint {
     return this.number(Number(hash & 0xffffffffn)).number(Number(hash >> 32n));
   }
 }
+
+/** Adds fingerprints up, so that the order of what they are of does not matter. */
+export class PrintSum {
+  #low = 0;
+  #high = 0;
+  readonly #print = new Fingerprint();
+
+  /** A fingerprint to begin with; there is one at a time. */
+  print(): Fingerprint {
+    return this.#print.reset();
+  }
+
+  add(print: Fingerprint): void {
+    this.#low = (this.#low + print.low) >>> 0;
+    this.#high = (this.#high + Math.imul(print.high, 0x9e_37_79_b1)) >>> 0;
+  }
+
+  /** Sixteen hexadecimal digits. */
+  text(): string {
+    return this.#low.toString(16).padStart(8, "0") + this.#high.toString(16).padStart(8, "0");
+  }
+}

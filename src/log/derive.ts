@@ -8,7 +8,9 @@ import {
   type ControlCommand,
   newRemembered,
   putCommand,
+  RETENTION_ALL_TOPICS,
 } from "../model/command-codec.ts";
+import { kvCasOf, kvKeyOf } from "../model/kv-codec.ts";
 import type { Files } from "./disk.ts";
 import { FileError } from "./disk.ts";
 import { ENTRY_HEADER_BYTES, fileName, SEGMENT_DATA_START } from "./format.ts";
@@ -158,6 +160,12 @@ function keyText(item: CommandCursor): string {
       return `group ${item.topicId} ${item.partition} ${item.bytes.subarray(item.groupStart, item.bodyEnd).toHex()}`;
     case COMMAND.configured:
       return "configured";
+    case COMMAND.namespaceCreated:
+    case COMMAND.namespaceFloor:
+      return `${item.kind} ${item.topicId}`;
+    case COMMAND.kvPut:
+    case COMMAND.kvDeleted:
+      return `key ${item.topicId} ${kvKeyOf(item).toHex()}`;
     default:
       return `${item.kind} ${item.topicId} ${item.partition}`;
   }
@@ -202,6 +210,8 @@ export function mergeBase(
 /** Merges the sorted sections: the newest of each key, progress added up, nothing of deleted topics. */
 function mergeKeyed(sources: readonly StateFileReader[], writer: StateFileWriter): void {
   const liveTopics = new Set<number>();
+  /** By namespace: deletions at or below it are forgotten. They come before its keys. */
+  const floors = new Map<number, number>();
   const scratch = new ByteWriter();
   let open = sources.filter((source) => source.next());
   while (open.length > 0) {
@@ -214,11 +224,8 @@ function mergeKeyed(sources: readonly StateFileReader[], writer: StateFileWriter
       .reduce((earlier, later) => (replaces(later, earlier) ? later : earlier));
     const command = newest.control();
     if (newest.kind === COMMAND.topicCreated) liveTopics.add(newest.topicId);
-    const isAlive =
-      newest.kind === COMMAND.topicCreated ||
-      newest.kind === COMMAND.configured ||
-      (newest.kind === COMMAND.retentionSet && newest.topicId === 0) ||
-      (newest.kind !== COMMAND.topicDeleted && liveTopics.has(newest.topicId));
+    if (command?.kind === "namespaceFloor") floors.set(command.namespaceId, command.floor);
+    const isAlive = isKept(newest, liveTopics, floors);
     if (isAlive && command?.kind === "progressed") {
       const bytesAdded = equal.reduce((sum, source) => {
         const part = source.item.control();
@@ -231,6 +238,30 @@ function mergeKeyed(sources: readonly StateFileReader[], writer: StateFileWriter
     }
     const ended = equal.filter((source) => !source.next());
     if (ended.length > 0) open = open.filter((source) => !ended.includes(source));
+  }
+}
+
+/** Whether an item is still of any use when nothing comes before it. */
+function isKept(
+  item: CommandCursor,
+  liveTopics: ReadonlySet<number>,
+  floors: ReadonlyMap<number, number>,
+): boolean {
+  switch (item.kind) {
+    case COMMAND.topicCreated:
+    case COMMAND.configured:
+    case COMMAND.namespaceCreated:
+    case COMMAND.namespaceFloor:
+    case COMMAND.kvPut:
+      return true;
+    case COMMAND.topicDeleted:
+      return false;
+    case COMMAND.kvDeleted:
+      return kvCasOf(item) > (floors.get(item.topicId) ?? 0);
+    case COMMAND.retentionSet:
+      return item.topicId === RETENTION_ALL_TOPICS || liveTopics.has(item.topicId);
+    default:
+      return liveTopics.has(item.topicId);
   }
 }
 

@@ -276,7 +276,7 @@ export function recover(files: Files, options: RecoveryOptions): RecoveredLog {
     meta = { ...meta, incarnation: options.randomId() };
     replaceFile(files, META_FILE, encodeChecked(meta));
     // Said once: a start that comes before the rest is back must not take the same loss for another one.
-    hardState = { ...hardState, commitIndex: chain.index };
+    hardState = { ...hardState, commitIndex: Math.min(commitIndex, chain.index) };
     stateCounter += 1;
     files.write(
       STATE_FILE,

@@ -90,6 +90,8 @@ export class SegmentReader {
   readonly #commands = new CommandCursor();
   /** Where the last read of a partition ended, so that going on does not search again. */
   readonly #ends = new Map<number, ReadEnd>();
+  /** Grows whenever what was known of segments holds no more. */
+  #generation = 0;
   /** Pieces in use by reads of this turn; given back by `recycle`. */
   #retired: Uint8Array[] = [];
   #pieces: Uint8Array[] = [];
@@ -105,9 +107,10 @@ export class SegmentReader {
     this.#tail = tail;
   }
 
-  /** Forgets where reads ended: the log was cut, or records were moved. */
+  /** Forgets where reads ended: the log was cut, or records lie elsewhere. Reads under way look again. */
   forget(): void {
     this.#ends.clear();
+    this.#generation += 1;
   }
 
   /** Lets pieces be used again. Call between turns only, when nobody looks at an earlier answer any more. */
@@ -218,7 +221,16 @@ export class SegmentReader {
   ): Promise<readonly StoredSlice[]> {
     let wanted = PIECE_BYTES;
     let open: { readonly segment: LiveSegment; readonly file: OpenFile } | undefined;
+    let generation = this.#generation;
     for (;;) {
+      if (generation !== this.#generation) {
+        // What the segment was read from may be damaged, and repaired by now.
+        const start = this.#startOf(walk.key, walk.offset);
+        if (start === undefined) break;
+        walk.segment = start.segment;
+        walk.position = start.position;
+        generation = this.#generation;
+      }
       const onDisk = walk.slices.length;
       if (this.#walkMemory(walk)) break;
       // A slab may be used again while the disk is asked: what lies in one is handed over now, and the reader asks on.
@@ -232,6 +244,7 @@ export class SegmentReader {
         held.push(open.file);
       }
       const count = await this.#disk.read(open.file.file, position, piece, length);
+      if (generation !== this.#generation) continue;
       const bytes = piece.subarray(0, count);
       const end = this.#walkBytes(walk, bytes, viewOf(bytes), 0, count, true);
       walk.position = position + end;

@@ -13,6 +13,7 @@ import { assert } from "../lib/assert.ts";
 import { ByteWriter, getU64, putU64, viewOf } from "../lib/bytes.ts";
 import { crc32 } from "../lib/checksum.ts";
 import { COMMAND, COMMAND_HEADER_BYTES, CommandCursor } from "../model/command-codec.ts";
+import { kvKeyOf } from "../model/kv-codec.ts";
 import type { Files } from "./disk.ts";
 import { FORMAT_VERSION } from "./format.ts";
 import type { ChainEnd } from "./segment-scan.ts";
@@ -196,28 +197,33 @@ export class StateFileReader {
   }
 }
 
-/** Kinds that share a key with another: a topic's creation and its deletion are states of one thing. */
-const keyKind = (kind: number): number =>
-  kind === COMMAND.topicDeleted ? COMMAND.topicCreated : kind;
+/** Kinds that share a key with another: a topic's creation and its deletion are states of one thing, as are a key's. */
+function keyKind(kind: number): number {
+  if (kind === COMMAND.topicDeleted) return COMMAND.topicCreated;
+  return kind === COMMAND.kvDeleted ? COMMAND.kvPut : kind;
+}
 
 /** Bytes of a body, from its start, that make the key of each kind, without trailing names. */
 function keyFixedBytes(kind: number): number {
   switch (kind) {
     case COMMAND.topicCreated:
     case COMMAND.topicDeleted:
+    case COMMAND.namespaceCreated:
+    case COMMAND.namespaceFloor:
       return 4;
     default:
       return 6;
   }
 }
 
-/** Orders two items by key: kind, topic, partition, group. 0: they are states of one thing. */
+/** Orders two items by key: kind, topic, partition, group; or namespace and key. 0: they are states of one thing. */
 export function compareItems(left: CommandCursor, right: CommandCursor): number {
   const kind = keyKind(left.kind) - keyKind(right.kind);
   // There is one membership.
   if (kind !== 0 || left.kind === COMMAND.configured) return kind;
   const topic = left.topicId - right.topicId;
   if (topic !== 0 || keyFixedBytes(left.kind) < 6) return topic;
+  if (keyKind(left.kind) === COMMAND.kvPut) return Buffer.compare(kvKeyOf(left), kvKeyOf(right));
   const partition = left.partition - right.partition;
   if (partition !== 0 || left.kind !== COMMAND.groupCommitted) return partition;
   const leftGroup = left.bytes.subarray(left.groupStart, left.bodyEnd);

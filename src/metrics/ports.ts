@@ -39,6 +39,19 @@ export interface GroupNumbers {
   readonly lag: number;
 }
 
+/** Keys and values. */
+export interface KeyNumbers {
+  readonly keys: number;
+  readonly bytes: number;
+  /** Bytes, room for more in their pages included. */
+  readonly memoryBytes: number;
+  /** Deleted keys that are remembered. */
+  readonly tombstones: number;
+  readonly namespaces: number;
+  /** Since the start. */
+  readonly expired: number;
+}
+
 /** The log and its disk. */
 export interface LogNumbers {
   /** How writes reach the disk, such as `uring` or `worker`. */
@@ -89,6 +102,7 @@ export interface MetricsSources {
   readonly http: HttpNumbers;
   topics(): Iterable<TopicNumbers>;
   groups(): Iterable<GroupNumbers>;
+  keys(): KeyNumbers;
   log(): LogNumbers;
   raft(): RaftNumbers;
 }

@@ -28,6 +28,7 @@ export function createMetrics(sources: MetricsSources, limits: SeriesLimits): Me
     ]),
     ...httpMetrics(sources),
     ...topicMetrics(sources, limits),
+    ...keyMetrics(sources),
     ...logMetrics(sources),
     ...raftMetrics(sources),
     ...processMetrics(),
@@ -109,6 +110,23 @@ const topicMetrics = (sources: MetricsSources, { topicsMax, groupsMax }: SeriesL
         yield { value: lag, labels: { topic, group, partition } };
       }
     },
+  ),
+];
+
+const keyMetrics = ({ keys }: MetricsSources) => [
+  gauge("ayder_keys", "Keys that have a value.", () => keys().keys),
+  gauge("ayder_key_bytes", "Bytes of keys and values.", () => keys().bytes),
+  gauge(
+    "ayder_key_memory_bytes",
+    "Memory that keys take, room for more in their pages included.",
+    () => keys().memoryBytes,
+  ),
+  gauge("ayder_key_tombstones", "Deleted keys whose cas is remembered.", () => keys().tombstones),
+  gauge("ayder_key_namespaces", "Namespaces of keys.", () => keys().namespaces),
+  counter(
+    "ayder_keys_expired_total",
+    "Keys that their time to live ended, since the start.",
+    () => keys().expired,
   ),
 ];
 

@@ -20,6 +20,13 @@ export const COMMAND = {
   groupCommitted: 7,
   /** Who belongs to the cluster from this entry on; alone in its entry. */
   configured: 8,
+  /** A namespace of keys got its number. */
+  namespaceCreated: 10,
+  /** Tombstones of a namespace up to a `cas` are forgotten: its new keys begin above it. */
+  namespaceFloor: 11,
+  /** A key and its value; read by `kv-codec.ts`, as is the next. */
+  kvPut: 12,
+  kvDeleted: 13,
   /** Records of one partition, whose bytes lie in the entry's data. */
   chunk: 16,
   /** An idempotency key with the outcome that it stands for. */
@@ -34,6 +41,9 @@ export const CHUNK_BODY_BYTES = 28;
 export const CHUNK_COMMAND_BYTES = COMMAND_HEADER_BYTES + CHUNK_BODY_BYTES;
 /** Bytes of a `remembered` body before its key. */
 const REMEMBERED_FIXED_BYTES = 40;
+/** Bytes of the bodies of `kvPut` and `kvDeleted` before their key. */
+export const KV_PUT_FIXED_BYTES = 24;
+export const KV_DELETED_FIXED_BYTES = 16;
 
 /** In `retentionSet`: every topic; every partition. */
 export const RETENTION_ALL_TOPICS = 0;
@@ -78,7 +88,9 @@ export type ControlCommand =
       /** Stored bytes of all records ever below the floor. */
       readonly bytesBelow: number;
     }
-  | { readonly kind: "configured"; readonly membership: Membership };
+  | { readonly kind: "configured"; readonly membership: Membership }
+  | { readonly kind: "namespaceCreated"; readonly namespaceId: number; readonly name: string }
+  | { readonly kind: "namespaceFloor"; readonly namespaceId: number; readonly floor: number };
 
 /** Appends one control command. */
 export function putCommand(writer: ByteWriter, command: ControlCommand): void {
@@ -126,8 +138,14 @@ export function putCommand(writer: ByteWriter, command: ControlCommand): void {
     case "configured":
       writer.raw(encodeText(JSON.stringify(command.membership)));
       break;
+    case "namespaceCreated":
+      writer.u32(command.namespaceId).raw(encodeText(command.name));
+      break;
+    case "namespaceFloor":
+      writer.u32(command.namespaceId).u32(0).u64(command.floor);
+      break;
   }
-  finish(writer, at, COMMAND[command.kind]);
+  finishCommand(writer, at, COMMAND[command.kind]);
 }
 
 /** Appends a group's committed offset. The group is ASCII bytes. */
@@ -140,7 +158,7 @@ export function putGroupCommitted(
 ): void {
   const at = writer.reserve(COMMAND_HEADER_BYTES);
   writer.u32(topicId).u16(partition).u16(0).u64(committedOffset).raw(group);
-  finish(writer, at, COMMAND.groupCommitted);
+  finishCommand(writer, at, COMMAND.groupCommitted);
 }
 
 /** An idempotency key and what it stands for, read and written in place. */
@@ -152,7 +170,11 @@ export interface Remembered {
   timestampMs: number;
   fingerprintLow: number;
   fingerprintHigh: number;
+  /** What else it stands for, where numbers are not enough; valid while its owner does not change. */
+  detail: Uint8Array;
 }
+
+const NO_DETAIL = new Uint8Array(0);
 
 /** An outcome to read into. */
 export const newRemembered = (): Remembered => ({
@@ -163,18 +185,20 @@ export const newRemembered = (): Remembered => ({
   timestampMs: 0,
   fingerprintLow: 0,
   fingerprintHigh: 0,
+  detail: NO_DETAIL,
 });
 
 /** Appends a remembered key. */
 export function putRemembered(writer: ByteWriter, outcome: Remembered, key: Uint8Array): void {
   const at = writer.reserve(COMMAND_HEADER_BYTES);
-  writer.u32(outcome.topicId).u16(outcome.partition).u16(0).u32(outcome.count).u32(0);
-  writer.u64(outcome.firstOffset).u64(outcome.timestampMs);
-  writer.u32(outcome.fingerprintLow).u32(outcome.fingerprintHigh).raw(key);
-  finish(writer, at, COMMAND.remembered);
+  writer.u32(outcome.topicId).u16(outcome.partition).u16(0).u32(outcome.count);
+  writer.u32(outcome.detail.length).u64(outcome.firstOffset).u64(outcome.timestampMs);
+  writer.u32(outcome.fingerprintLow).u32(outcome.fingerprintHigh).raw(key).raw(outcome.detail);
+  finishCommand(writer, at, COMMAND.remembered);
 }
 
-function finish(writer: ByteWriter, at: number, kind: number): void {
+/** Fills in the header of the command that began at `at`, once its body is written. */
+export function finishCommand(writer: ByteWriter, at: number, kind: number): void {
   const length = writer.length - at - COMMAND_HEADER_BYTES;
   assert(length < 1 << 24, `A command body of ${length} bytes does not fit its length field`);
   writer.patchU32(at, (kind | (length << 8)) >>> 0);
@@ -241,7 +265,7 @@ export class CommandCursor {
     return bytes >= bodyBytesMin(this.kind) ? true : this.#broken();
   }
 
-  /** Of every kind but `settings`. */
+  /** Of every kind but `settings` and those of keys, which have the number of their namespace here. */
   get topicId(): number {
     return this.view.getUint32(this.bodyStart, true);
   }
@@ -275,7 +299,7 @@ export class CommandCursor {
     return this.bodyStart + 16;
   }
 
-  /** Fills `outcome` from a `remembered` command; its key is `bytes[rememberedKeyStart, bodyEnd)`. */
+  /** Fills `outcome` from a `remembered` command; its key is `bytes[rememberedKeyStart, rememberedKeyEnd)`. */
   remembered(outcome: Remembered): void {
     const at = this.bodyStart;
     outcome.topicId = this.view.getUint32(at, true);
@@ -285,6 +309,11 @@ export class CommandCursor {
     outcome.timestampMs = getU64(this.view, at + 24);
     outcome.fingerprintLow = this.view.getUint32(at + 32, true);
     outcome.fingerprintHigh = this.view.getUint32(at + 36, true);
+    outcome.detail = this.bytes.subarray(this.rememberedKeyEnd, this.bodyEnd);
+  }
+
+  get rememberedKeyEnd(): number {
+    return this.bodyEnd - this.view.getUint32(this.bodyStart + 12, true);
   }
 
   get rememberedKeyStart(): number {
@@ -348,6 +377,16 @@ export class CommandCursor {
         );
         return membership && { kind: "configured", membership };
       }
+      case COMMAND.namespaceCreated: {
+        const name = decodeText(this.bytes.subarray(at + 4, this.bodyEnd));
+        return { kind: "namespaceCreated", namespaceId: this.topicId, name };
+      }
+      case COMMAND.namespaceFloor:
+        return {
+          kind: "namespaceFloor",
+          namespaceId: this.topicId,
+          floor: getU64(view, at + 8),
+        };
       default:
         return undefined;
     }
@@ -379,6 +418,14 @@ function bodyBytesMin(kind: number): number {
       return REMEMBERED_FIXED_BYTES;
     case COMMAND.configured:
       return 2;
+    case COMMAND.namespaceCreated:
+      return 5;
+    case COMMAND.namespaceFloor:
+      return 16;
+    case COMMAND.kvPut:
+      return KV_PUT_FIXED_BYTES;
+    case COMMAND.kvDeleted:
+      return KV_DELETED_FIXED_BYTES;
     default:
       return 0;
   }

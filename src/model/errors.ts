@@ -42,7 +42,9 @@ export type ErrorCode = (typeof ERROR_CODES)[number];
 export interface Refusal {
   readonly code: ErrorCode;
   readonly message?: string;
-  readonly fields?: Readonly<Record<string, string | number | boolean | null>>;
+  readonly fields?: Readonly<
+    Record<string, string | number | boolean | null | Readonly<Record<string, number>>>
+  >;
 }
 
 /** Makes a refusal; the message names the thing, its value and the limit with its unit. */

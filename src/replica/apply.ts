@@ -1,7 +1,8 @@
-// Applies committed entries to the broker's state. Depends on nothing but the log: the leader decided, this
+// Applies committed entries to the state of topics and of keys. Depends on nothing but the log: the leader decided, this
 // verifies, and a difference is a broken invariant that stops the node.
 
 import type { BrokerState, Topic } from "../broker/mod.ts";
+import { isKvCommand, type KvState, type Namespace } from "../kv/mod.ts";
 import { assert } from "../lib/assert.ts";
 import { ENTRY_HEADER_BYTES, ENTRY_KIND, type EntryHeader } from "../log/mod.ts";
 import type { Membership } from "../model/cluster.ts";
@@ -11,17 +12,21 @@ import { COMMAND, CommandCursor } from "../model/command-codec.ts";
 export class Applier {
   /** Called for a partition that goes on, and for a topic of which something else changed (`partition` -1). */
   onChange: (topic: Topic, partition: number) => void = () => undefined;
+  /** Called for a namespace in which something changed. */
+  onKeyChange: (namespace: Namespace, index: number) => void = () => undefined;
   /** Called with a membership and the index of the entry that states it. */
   onConfigured: (membership: Membership, index: number) => void = () => undefined;
   /** The last membership that was applied. */
   configured: { readonly membership: Membership; readonly index: number } | undefined;
   readonly #state: BrokerState;
+  readonly #kv: KvState;
   readonly #commands = new CommandCursor();
   appliedIndex: number;
 
   /** @param appliedIndex The index that the folded state stands for. */
-  constructor(state: BrokerState, appliedIndex: number) {
+  constructor(state: BrokerState, kv: KvState, appliedIndex: number) {
     this.#state = state;
+    this.#kv = kv;
     this.appliedIndex = appliedIndex;
   }
 
@@ -51,6 +56,10 @@ export class Applier {
       assert(command?.kind === "configured", `Entry ${index} states a membership`);
       this.configured = { membership: command.membership, index };
       this.onConfigured(command.membership, index);
+      return;
+    }
+    if (isKvCommand(commands.kind)) {
+      this.onKeyChange(this.#kv.apply(commands, index), index);
       return;
     }
     if (commands.kind !== COMMAND.chunk) {

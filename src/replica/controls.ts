@@ -5,13 +5,12 @@ import { isName, PARTITIONS_MAX, type Topic } from "../broker/mod.ts";
 import { encodeText } from "../lib/bytes.ts";
 import { fail, type Result, succeed } from "../lib/result.ts";
 import {
-  COMMAND_HEADER_BYTES,
   type ControlCommand,
-  putGroupCommitted,
   RETENTION_ALL_PARTITIONS,
   RETENTION_ALL_TOPICS,
 } from "../model/command-codec.ts";
 import { type Refusal, refuse } from "../model/errors.ts";
+import { GroupCommits } from "./group-commits.ts";
 import type { Replica } from "./replica.ts";
 
 /** What evaluating a request against applied state gives: an answer, or commands and the answer once they are applied. */
@@ -29,23 +28,22 @@ export interface ControlLimits {
   readonly waitingMax: number;
 }
 
-/** Bytes of a group's commit besides its name. */
-const GROUP_COMMITTED_BYTES = 16;
-
 const TOO_MANY = refuse("overloaded", "Too many requests wait");
 
 /** The way in for everything but records. */
 export class Controls {
   readonly #replica: Replica;
   readonly #limits: ControlLimits;
+  readonly #groupCommits: GroupCommits;
   /** Requests that wait for the one before them. */
   readonly #queue: (() => void)[] = [];
   #isBusy = false;
   #isDraining = false;
 
-  constructor(replica: Replica, limits: ControlLimits) {
+  constructor(replica: Replica, limits: ControlLimits, groupCommits: GroupCommits) {
     this.#replica = replica;
     this.#limits = limits;
+    this.#groupCommits = groupCommits;
   }
 
   /** Evaluates a request when those before it are applied. */
@@ -219,10 +217,8 @@ export class Controls {
       );
     }
     if (replica.callbacks.size >= this.#limits.waitingMax) return Promise.resolve(fail(TOO_MANY));
-    replica.batcher.open(COMMAND_HEADER_BYTES + GROUP_COMMITTED_BYTES + group.length, replica.now);
-    replica.batcher.addCommand((writer) =>
-      putGroupCommitted(writer, topic.id, partition, offset, group),
-    );
+    replica.batcher.open(GroupCommits.bytesOf(group), replica.now);
+    this.#groupCommits.add(topic.id, partition, group, offset);
     replica.wantSubmit();
     return new Promise((resolve) =>
       replica.callbacks.add(

@@ -71,7 +71,11 @@ export class Followers {
       }
       // One that is served from the disk gets one message at a time: its own disk and this one have other work to do.
       const isWaitedFor = (raft.progress.get(to)?.inflightMessages ?? 0) > 0;
-      if (isWaitedFor && !log.entries.isInMemory(prevIndex + 1)) return;
+      if (isWaitedFor && !log.entries.isInMemory(prevIndex + 1)) {
+        // What is on its way may have been passed over: its sign of life asks for an answer that says so.
+        if (raft.progress.get(to)?.isAppendDue === true) this.#send(to, prevIndex, undefined);
+        return;
+      }
       const span = log.entries.read(prevIndex + 1, Math.min(lastIndex, placedIndex), APPEND_BYTES);
       if (span instanceof Promise) {
         this.#readingFor(to, prevIndex, raft.term, span);

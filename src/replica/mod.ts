@@ -9,4 +9,5 @@ export { NodeBroker } from "./node-broker.ts";
 export type { Delivery, PeerAddress, PeerHello, PeerLink, Transport } from "./ports.ts";
 export { ReplicaProbe } from "./probe.ts";
 export { Replica } from "./replica.ts";
+export { hashState } from "./state-hash.ts";
 export { WaitingBroker } from "./waiting-broker.ts";

@@ -1,18 +1,26 @@
 // The replica as the HTTP room asks for it: writes to their ways in, reads from applied state. Holds no state of its own.
 
-import { hashState, type Topic, type WriteMode } from "../broker/mod.ts";
+import type { Topic, WriteMode } from "../broker/mod.ts";
+import type { KeyEntry } from "../kv/mod.ts";
 import { InvariantError } from "../lib/assert.ts";
 import { encodeText } from "../lib/bytes.ts";
 import { fail, type Result, succeed } from "../lib/result.ts";
 import { partitionKey } from "../log/mod.ts";
 import { type Refusal, refuse } from "../model/errors.ts";
+import type { KvWrite } from "../model/kv.ts";
 import type { ProduceRequest } from "../model/produce.ts";
 import type { RecordSlice } from "../model/record.ts";
+import type { Transaction, TransactionOutcome } from "../model/transaction.ts";
 import { type ControlLimits, Controls } from "./controls.ts";
+import { GroupCommits } from "./group-commits.ts";
+import { KeyChanges, namespaceWish } from "./key-changes.ts";
+import { KeyValues, type KvLimits } from "./key-values.ts";
 import type { Members } from "./members.ts";
 import { Producer } from "./produce.ts";
 import type { Replica } from "./replica.ts";
 import { RetentionPass } from "./retention-pass.ts";
+import { hashState } from "./state-hash.ts";
+import { Transactions } from "./transactions.ts";
 
 /** What `read` found; the bytes are valid until the caller gives up its turn. */
 interface Found {
@@ -27,14 +35,32 @@ export class NodeBroker {
   readonly retentionPass: RetentionPass;
   readonly #producer: Producer;
   readonly #controls: Controls;
+  readonly #keyValues: KeyValues;
+  readonly #keyChanges: KeyChanges;
+  readonly #transactions: Transactions;
 
-  constructor(replica: Replica, limits: ControlLimits) {
+  constructor(replica: Replica, limits: ControlLimits & KvLimits) {
     this.replica = replica;
     this.#producer = new Producer(replica);
-    this.#controls = new Controls(replica, limits);
+    this.#keyValues = new KeyValues(replica, limits);
+    this.#keyChanges = new KeyChanges(replica);
+    const groupCommits = new GroupCommits(replica);
+    this.#controls = new Controls(replica, limits, groupCommits);
+    this.#transactions = new Transactions({
+      replica,
+      keyValues: this.#keyValues,
+      groupCommits,
+      groupsMax: limits.groupsMax,
+    });
     this.retentionPass = new RetentionPass(replica, this.#controls);
     replica.onTopicChange = (topicId) => this.#wakeReaders(topicId);
-    replica.onLost = () => this.#producer.drop();
+    replica.onLost = () => {
+      this.#producer.drop();
+      this.#keyValues.drop();
+      this.#transactions.drop();
+      groupCommits.drop();
+    };
+    replica.onTick = () => this.#keyValues.tick();
   }
 
   status(): {
@@ -108,6 +134,103 @@ export class NodeBroker {
       // The open entry may hold half of it, and must never be written.
       throw new InvariantError("A produce is taken whole or refused", { cause: error });
     }
+  }
+
+  /** Takes a change of a key: its end comes by the sink. Returns the refusal when it was not taken. */
+  writeKey(waiter: number, request: KvWrite): Refusal | undefined {
+    try {
+      return this.#keyValues.write(waiter, request);
+    } catch (error) {
+      throw new InvariantError("A change of a key is taken whole or refused", { cause: error });
+    }
+  }
+
+  /** Takes a transaction: its end comes by the sink, after `note` was told what it came to. */
+  transact(
+    waiter: number,
+    transaction: Transaction,
+    note: (outcome: TransactionOutcome) => void,
+  ): Refusal | undefined {
+    try {
+      return this.#transactions.transact(waiter, transaction, note);
+    } catch (error) {
+      throw new InvariantError("A transaction is taken whole or refused", { cause: error });
+    }
+  }
+
+  /**
+   * A key with its value, valid until the caller gives up its turn. A promise: this node leads, and the key's time is over;
+   * ask again when it resolves, since the log says then that it is, or that it got another value before.
+   */
+  readKey(
+    namespace: string,
+    key: Uint8Array,
+  ): KeyEntry | undefined | Promise<Result<undefined, Refusal>> {
+    const { kv } = this.replica;
+    const known = kv.namespace(namespace);
+    const entry = known && kv.get(known, key);
+    if (known === undefined || entry === undefined || !this.#isOver(entry)) return entry;
+    this.#keyValues.endExpired(known, key);
+    return this.#settled();
+  }
+
+  /**
+   * Keys with their values in the order of their bytes, from `first` on, or after it: until `take` says no. Keys whose time is
+   * over are none where this node leads; the answer then waits until the log says so.
+   */
+  listKeys(
+    request: { readonly namespace: string; readonly first: Uint8Array; readonly isAfter: boolean },
+    take: (entry: KeyEntry) => boolean,
+  ): undefined | Promise<Result<undefined, Refusal>> {
+    const { kv } = this.replica;
+    const known = kv.namespace(request.namespace);
+    if (known === undefined) return undefined;
+    const over: Uint8Array[] = [];
+    for (const entry of kv.list(known, request.first, request.isAfter)) {
+      if (this.#isOver(entry)) over.push(entry.key.slice());
+      else if (!take(entry)) break;
+    }
+    if (over.length === 0) return undefined;
+    for (const key of over) this.#keyValues.endExpired(known, key);
+    return this.#settled();
+  }
+
+  #isOver({ deadlineMs }: KeyEntry): boolean {
+    const { isLeading } = this.replica;
+    return isLeading && deadlineMs > 0 && deadlineMs <= this.replica.entryTime();
+  }
+
+  #settled(): Promise<Result<undefined, Refusal>> {
+    return new Promise((resolve) => {
+      this.replica.confirm(
+        () => resolve(succeed(undefined)),
+        (refusal) => resolve(fail(refusal)),
+      );
+    });
+  }
+
+  /** Milliseconds that a key has left by the log's time; at least 1 while it is there. */
+  timeLeft(deadlineMs: number): number {
+    return deadlineMs === 0 ? 0 : Math.max(1, deadlineMs - this.replica.now());
+  }
+
+  /** What became of a namespace's keys from an entry on. See `KeyChanges`. */
+  keyChanges(namespace: string, from: number): ReturnType<KeyChanges["read"]> {
+    return this.#keyChanges.read(namespace, from);
+  }
+
+  /** Calls `wake` once, in a later turn, when a namespace may have a change in the entry `from` or later. */
+  onKeyChange(namespace: string, from: number, wake: () => void): () => void {
+    const { kv, wishes } = this.replica;
+    const known = kv.namespace(namespace);
+    const key = namespaceWish(known?.id);
+    const isThere = known !== undefined && known.changedIndex >= from;
+    const cancel = wishes.add(key, isThere ? -1 : from, wake);
+    if (isThere) {
+      wishes.grant(key, 0);
+      this.replica.wantTurn();
+    }
+    return cancel;
   }
 
   createTopic(
@@ -192,8 +315,8 @@ export class NodeBroker {
   }
 
   stateHash(): { readonly appliedIndex: number; readonly hash: string } {
-    const { appliedIndex, state } = this.replica;
-    return { appliedIndex, hash: hashState(state) };
+    const { appliedIndex, kv, state } = this.replica;
+    return { appliedIndex, hash: hashState(state, kv) };
   }
 
   membership(): {

@@ -71,6 +71,25 @@ export class ReplicaProbe {
     }
   }
 
+  keys(): {
+    readonly keys: number;
+    readonly bytes: number;
+    readonly memoryBytes: number;
+    readonly tombstones: number;
+    readonly namespaces: number;
+    readonly expired: number;
+  } {
+    const { kv } = this.#replica;
+    return {
+      keys: kv.liveCount,
+      bytes: kv.liveBytes,
+      memoryBytes: kv.memoryBytes,
+      tombstones: kv.tombstoneCount,
+      namespaces: kv.namespaceCount,
+      expired: kv.expiredCount,
+    };
+  }
+
   log(): {
     readonly disk: string;
     readonly segments: number;

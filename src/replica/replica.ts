@@ -3,8 +3,10 @@
 // runs this very class.
 
 import { BrokerState } from "../broker/mod.ts";
+import { isKvCommand, KvState } from "../kv/mod.ts";
 import { assert } from "../lib/assert.ts";
 import { type ByteWriter, viewOf } from "../lib/bytes.ts";
+import { FatalError } from "../lib/fatal.ts";
 import type { Logger } from "../lib/logger.ts";
 import {
   type ChainEnd,
@@ -43,6 +45,7 @@ import { Concerns, type WriteConcern } from "./concerns.ts";
 import { FileReceiver, FileSender, type PieceHead } from "./file-transfer.ts";
 import { Followers } from "./followers.ts";
 import { Intake } from "./intake.ts";
+import { namespaceWish } from "./key-changes.ts";
 import { type Clock, LogTime } from "./log-time.ts";
 import { Members } from "./members.ts";
 import {
@@ -86,6 +89,8 @@ export interface ReplicaOptions {
   readonly logger: Logger;
   readonly limits: LogLimits;
   readonly cluster: ClusterOptions;
+  /** Bytes of memory that keys may take before the node stops; no limit when absent. */
+  readonly keyMemoryBytesMax?: number;
   /** Cluster settings that this node asks for when it leads. */
   readonly settings: { readonly idempotencyTtlMs: number; readonly idempotencyKeysMax: number };
   /** In [0, 1): for election timeouts. */
@@ -141,6 +146,7 @@ const UNKNOWN = refuse(
 /** One node: log, state and consensus, moved by `turn` and `tick`. */
 export class Replica {
   readonly state = new BrokerState();
+  readonly kv = new KvState();
   readonly log: SegmentLog;
   readonly raft: RaftState;
   readonly concerns: Concerns;
@@ -167,6 +173,8 @@ export class Replica {
   onLost: () => void = () => undefined;
   /** Called when other files took the place of this log: a new replica is to be made of them. */
   onReplaced: () => void = () => undefined;
+  /** Called as time goes on, every `UPKEEP_INTERVAL_MS`. */
+  onTick: () => void = () => undefined;
   /** Called at the end of each turn in which a topic went away or its floor rose. */
   onTopicChange: (topicId: number) => void = () => undefined;
   readonly #disk: Disk;
@@ -246,12 +254,13 @@ export class Replica {
       randomId: options.randomId,
       randomSalt: options.randomSalt,
       fold: (item) => {
-        this.state.fold(item);
+        if (isKvCommand(item.kind)) this.kv.fold(item);
+        else this.state.fold(item);
         const command = item.kind === COMMAND.configured ? item.control() : undefined;
         if (command?.kind === "configured") folded = command.membership;
       },
       replay: (bytes, view, at, header) => {
-        applier ??= new Applier(this.state, header.index - 1);
+        applier ??= new Applier(this.state, this.kv, header.index - 1);
         applier.apply(bytes, view, at, header);
       },
       report: (event, fields) => options.logger.warn(event, fields),
@@ -262,7 +271,7 @@ export class Replica {
     const end = recovered.active.chain;
     this.#appliedChain = recovered.appliedChain;
     this.state.topicIdMax = Math.max(this.state.topicIdMax, recovered.topicIdMax);
-    this.#applier = applier ?? new Applier(this.state, this.#appliedChain.index);
+    this.#applier = applier ?? new Applier(this.state, this.kv, this.#appliedChain.index);
     assert(this.#applier.appliedIndex === this.#appliedChain.index, "What is committed is applied");
     this.#applier.onChange = (topic, partition) => {
       if (partition < 0) {
@@ -270,7 +279,24 @@ export class Replica {
         this.onTopicChange(topic.id);
       } else this.wishes.grant(partitionKey(topic.id, partition), topic.nextOffset[partition] ?? 0);
     };
+    const { keyMemoryBytesMax = Number.POSITIVE_INFINITY } = options;
+    const checkMemory = (): void => {
+      const { memoryBytes } = this.kv;
+      if (memoryBytes > keyMemoryBytesMax)
+        throw new FatalError(
+          "state_over_budget",
+          `Cannot hold the keys of the log: they take ${memoryBytes} bytes, the limit is ${keyMemoryBytesMax}. Raise RF_KV_BYTES`,
+        );
+    };
+    checkMemory();
+    this.#applier.onKeyChange = (namespace, index) => {
+      checkMemory();
+      this.wishes.grant(namespaceWish(namespace.id), index + 1);
+      // Whoever waits for a namespace that was not there does not know its number.
+      if (namespace.changedIndex === 0) this.wishes.grant(namespaceWish(undefined), index + 1);
+    };
     this.replayedEntries = recovered.replayedEntries;
+    this.kv.foldedIndex = this.#appliedChain.index - this.replayedEntries;
     this.log = new SegmentLog({
       disk,
       recovered,
@@ -843,6 +869,7 @@ export class Replica {
     this.#stepForward();
     this.log.maintain(this.appliedIndex);
     this.log.reclaim(now, { floorOf: this.#floorOf, version: this.#floorsVersion });
+    this.onTick();
     const { commitIndex } = this.raft;
     if (
       this.batcher.isEmpty &&

@@ -70,6 +70,35 @@ export class WaitingBroker {
   removeNode = this.#refused;
   transferLeadership = this.#refused;
 
+  writeKey(): Refusal {
+    return WAITING;
+  }
+
+  transact(): Refusal {
+    return WAITING;
+  }
+
+  readKey = this.#refused;
+
+  listKeys(): undefined {
+    return undefined;
+  }
+
+  timeLeft(): number {
+    return 0;
+  }
+
+  keyChanges(
+    _namespace: string,
+    from: number,
+  ): { changes: []; nextIndex: number; firstIndex: number } {
+    return { changes: [], nextIndex: from, firstIndex: 0 };
+  }
+
+  onKeyChange(): () => void {
+    return () => undefined;
+  }
+
   compact(): void {
     // There is nothing to reclaim.
   }

@@ -18,6 +18,7 @@ const VOLATILE = new Set([
   "sealed_bytes_after",
   "applied_index",
   "hash",
+  "ttl_ms",
   "advertise_addr",
   "http_addr",
 ]);

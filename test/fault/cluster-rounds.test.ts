@@ -224,6 +224,7 @@ test(
     console.log(
       `${ROUNDS} rounds in ${((performance.now() - begun) / 1000).toFixed(0)} s, seed ${SEED}: ` +
         `${load.oracle.acknowledged} acknowledged of ${load.oracle.seen} records, ${load.reads} reads, ` +
+        `keys ${JSON.stringify(load.keys.counts)}, ` +
         `${load.unanswered} attempts unanswered, ${load.duplicates} repeats were there already; ` +
         `ms from a leader's death to the next write: ${milliseconds(failoverMs)}; ` +
         `ms to full health: ${milliseconds(healthMs)}; ${JSON.stringify([...load.refusals])}`,

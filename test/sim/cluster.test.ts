@@ -21,6 +21,8 @@ const BUG_WORLDS_MAX: Record<ClusterBug, number> = {
   stale_term_append_accepted: 300,
   ack_with_corrupt_entry: 30,
   learner_counted_as_voter: 60,
+  read_without_barrier: 60,
+  pending_state_ignored: 30,
 };
 
 const permanent = (await Bun.file(new URL("./cluster-seeds.txt", import.meta.url)).text())

@@ -77,6 +77,9 @@ export class Node {
       partitionsMax: 1000,
       groupsMax: 1000,
       waitingMax: 1000,
+      keysMax: 10_000,
+      bytesMax: 1 << 26,
+      namespacesMax: 100,
     });
   }
 

@@ -286,6 +286,7 @@ function settleKeys(node: Node, shadow: Shadow): void {
     timestampMs: 0,
     fingerprintLow: 0,
     fingerprintHigh: 0,
+    detail: new Uint8Array(0),
   };
   for (const write of shadow.writes) {
     // A topic that went took the records with it, not the keys.

@@ -6,11 +6,13 @@ import { authTests } from "./http/auth.ts";
 import { CONTRACT_SETTINGS, ContractClient, type ContractServer } from "./http/client.ts";
 import { clusterTests } from "./http/cluster.ts";
 import { consumeTests } from "./http/consume.ts";
+import { keyTests } from "./http/keys.ts";
 import { produceTests } from "./http/produce.ts";
 import { produceBatchTests } from "./http/produce-batch.ts";
 import { protocolTests } from "./http/protocol.ts";
 import { tailTests } from "./http/tail.ts";
 import { topicTests } from "./http/topics.ts";
+import { transactionTests } from "./http/transactions.ts";
 
 /** Starts a server with these settings of the environment. */
 export type StartServer = (settings: Readonly<Record<string, string>>) => Promise<ContractServer>;
@@ -34,6 +36,8 @@ export function contractSuite(name: string, start: StartServer): void {
     produceBatchTests(client);
     consumeTests(client);
     tailTests(client);
+    keyTests(client);
+    transactionTests(client);
     adminTests(client);
     clusterTests(client);
     authTests(client);

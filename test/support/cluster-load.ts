@@ -4,6 +4,7 @@
 
 import type { Prng } from "../../src/lib/prng.ts";
 import { isRefused, type ReplyFields } from "./cluster-client.ts";
+import { ClusterKeys } from "./cluster-keys.ts";
 import type { Cluster, ClusterNode } from "./cluster-process.ts";
 import { type AppendOperation, checkHistory, type Operation } from "./history.ts";
 import { readFrom } from "./node-client.ts";
@@ -69,6 +70,7 @@ export class ClusterLoad implements AsyncDisposable {
   /** Per partition, what is known to be there. */
   readonly #ends: number[];
   readonly #history: Operation[] = [];
+  readonly keys: ClusterKeys;
   /** Per partition, how far all nodes were compared. */
   readonly #compared: number[];
   #target: string | undefined;
@@ -80,6 +82,15 @@ export class ClusterLoad implements AsyncDisposable {
     this.oracle = new LogOracle(topic, partitions);
     this.#ends = Array.from({ length: partitions }, () => 0);
     this.#compared = Array.from({ length: partitions }, () => 0);
+    this.keys = new ClusterKeys({
+      random: options.random,
+      isStopping: () => this.#isStopping,
+      send: (method, path, body) => this.#send(method, path, body),
+      read: async (path) => {
+        const node = this.#any();
+        return node && (await this.#attempt(node.url, "GET", path, undefined));
+      },
+    });
   }
 
   /** Makes the topic. */
@@ -157,7 +168,8 @@ export class ClusterLoad implements AsyncDisposable {
       const returnedAt = performance.now();
       this.#history.push({ ...read, partition: partitionName, calledAt, returnedAt });
     }
-    return [...faults, ...checkHistory(this.#history)];
+    const keys = await this.keys.history(first as ClusterNode);
+    return [...faults, ...checkHistory([...this.#history, ...keys])];
   }
 
   async #valuesFrom(node: ClusterNode, partition: number, offset: number): Promise<string[]> {
@@ -178,7 +190,8 @@ export class ClusterLoad implements AsyncDisposable {
   async #client(): Promise<void> {
     const { random } = this.#options;
     while (!this.#isStopping) {
-      if (random.chance(0.15)) await this.#commit();
+      if (random.chance(0.25)) await this.keys.act();
+      else if (random.chance(0.15)) await this.#commit();
       else if (random.chance(0.3)) await this.#read();
       else await this.#write(this.#draw(), false);
       await Bun.sleep(random.below(THINK_MS_MAX));

@@ -20,6 +20,8 @@ import { fail, type Result, succeed } from "../../src/lib/result.ts";
 import { type Refusal, refuse } from "../../src/model/errors.ts";
 import type { ProduceRequest, ProduceSink } from "../../src/model/produce.ts";
 import { putRecord, recordSize } from "../../src/model/record.ts";
+import type { Transaction, TransactionOutcome } from "../../src/model/transaction.ts";
+import { FakeKeys } from "./fake-keys.ts";
 
 interface StoredRecord {
   readonly bytes: Uint8Array;
@@ -45,6 +47,11 @@ interface Topic extends TopicView {
 /** A broker without a log. */
 export class FakeBroker implements BrokerPort {
   readonly #sink: ProduceSink;
+  readonly #fakeKeys: FakeKeys;
+  readonly #transactions = new Map<
+    string,
+    { readonly print: string; readonly outcome: TransactionOutcome }
+  >();
   readonly #topics = new Map<string, Topic>();
   readonly #wakes = new Set<{
     topic: Topic;
@@ -91,6 +98,7 @@ export class FakeBroker implements BrokerPort {
 
   constructor(sink: ProduceSink) {
     this.#sink = sink;
+    this.#fakeKeys = new FakeKeys(sink, () => ++this.#raftIndex);
   }
 
   status(): NodeStatus {
@@ -161,6 +169,123 @@ export class FakeBroker implements BrokerPort {
 
   retention(topicId: number): RetentionView {
     return this.#byId(topicId).retention;
+  }
+
+  writeKey(...[waiter, request]: Parameters<FakeKeys["writeKey"]>): Refusal | undefined {
+    const refusal = this.refuseWith ?? this.writeGate();
+    return refusal ?? this.#fakeKeys.writeKey(waiter, request);
+  }
+
+  transact(
+    waiter: number,
+    transaction: Transaction,
+    note: (outcome: TransactionOutcome) => void,
+  ): Refusal | undefined {
+    const gate = this.refuseWith ?? this.writeGate();
+    if (gate !== undefined) return gate;
+    const { expect, produce, commit, kv, idempotencyKey } = transaction;
+    const name = idempotencyKey === undefined ? "" : Buffer.from(idempotencyKey).toString("hex");
+    const print = JSON.stringify([expect, produce, commit, kv], (_, value: unknown) =>
+      value instanceof Uint8Array ? Buffer.from(value).toString("hex") : value,
+    );
+    const before = idempotencyKey === undefined ? undefined : this.#transactions.get(name);
+    if (before !== undefined) {
+      if (before.print !== print) return refuse("idempotency_key_reused");
+      note(before.outcome);
+      setImmediate(() => this.#sink.produced(waiter, 0, 0, 0, 0, -1, 1));
+      return undefined;
+    }
+    const refusal = this.#whyNot(transaction);
+    if (refusal !== undefined) {
+      setImmediate(() => this.#sink.refused(waiter, refusal));
+      return undefined;
+    }
+    const produced = produce.map(({ topic: topicName, partition: asked, key, value }) => {
+      const topic = this.#topics.get(topicName)!;
+      const partition = asked >= 0 ? asked : topic.turn++ % topic.partitions;
+      const range = topic.ranges[partition]!;
+      const bytes = new Uint8Array(recordSize(key?.length ?? -1, -1, value.length));
+      putRecord(bytes, 0, key, undefined, value, 0, value.length);
+      range.records.push({ bytes, timestampMs: Date.now() });
+      return { partition, offset: range.records.length - 1 };
+    });
+    for (const { topic, group, partition, offset } of commit)
+      this.#topics.get(topic)!.groups.set(`${group}/${partition}`, offset);
+    const cas = kv.map((step) => this.#fakeKeys.change(step));
+    const outcome = { raftIndex: ++this.#raftIndex, produced, cas };
+    if (idempotencyKey !== undefined) this.#transactions.set(name, { print, outcome });
+    this.#wakeUp();
+    note(outcome);
+    const duplicate = idempotencyKey === undefined ? -1 : 0;
+    setImmediate(() => this.#sink.produced(waiter, 0, 0, 0, outcome.raftIndex, 1, duplicate));
+    return undefined;
+  }
+
+  /** Why a transaction cannot happen. */
+  #whyNot({ expect, produce, commit }: Transaction): Refusal | undefined {
+    const failed = (refusal: Refusal, part: string, at: number): Refusal => ({
+      ...refusal,
+      fields: { failed: { [part]: at }, ...refusal.fields },
+    });
+    const missing = (name: string): Refusal | undefined =>
+      this.#topics.has(name) ? undefined : refuse("topic_not_found");
+    for (const [at, one] of expect.entries()) {
+      if (one.kind === "key") {
+        const current = this.#fakeKeys.casOf(one.namespace, one.key);
+        if (current !== one.cas)
+          return failed(
+            refuse("cas_mismatch", undefined, { expected: one.cas, current }),
+            "expect",
+            at,
+          );
+        continue;
+      }
+      const gone = missing(one.topic);
+      if (gone !== undefined) return failed(gone, "expect", at);
+      const known = this.#topics.get(one.topic)?.groups.get(`${one.group}/${one.partition}`) ?? -1;
+      const shown = (offset: number): number | null => (offset < 0 ? null : offset);
+      if (known !== one.committedOffset) {
+        const fields = { expected: shown(one.committedOffset), current: shown(known) };
+        return failed(refuse("offset_mismatch", undefined, fields), "expect", at);
+      }
+    }
+    for (const [at, { topic: name, partition }] of produce.entries()) {
+      const gone = missing(name);
+      if (gone !== undefined) return failed(gone, "produce", at);
+      if (partition >= this.#topics.get(name)!.partitions)
+        return failed(refuse("partition_not_found"), "produce", at);
+    }
+    for (const [at, { topic: name, group, partition, offset }] of commit.entries()) {
+      const gone = missing(name);
+      if (gone !== undefined) return failed(gone, "commit", at);
+      const topic = this.#topics.get(name)!;
+      if (offset >= (topic.ranges[partition]?.records.length ?? 0))
+        return failed(refuse("invalid_parameter"), "commit", at);
+      const current = topic.groups.get(`${group}/${partition}`) ?? -1;
+      if (offset <= current)
+        return failed(refuse("offset_mismatch", undefined, { current }), "commit", at);
+    }
+    return undefined;
+  }
+
+  readKey(...args: Parameters<FakeKeys["readKey"]>): ReturnType<FakeKeys["readKey"]> {
+    return this.#fakeKeys.readKey(...args);
+  }
+
+  listKeys(...args: Parameters<FakeKeys["listKeys"]>): undefined {
+    return this.#fakeKeys.listKeys(...args);
+  }
+
+  timeLeft(deadlineMs: number): number {
+    return this.#fakeKeys.timeLeft(deadlineMs);
+  }
+
+  keyChanges(...args: Parameters<FakeKeys["keyChanges"]>): ReturnType<FakeKeys["keyChanges"]> {
+    return this.#fakeKeys.keyChanges(...args);
+  }
+
+  onKeyChange(...args: Parameters<FakeKeys["onKeyChange"]>): () => void {
+    return this.#fakeKeys.onKeyChange(...args);
   }
 
   produce(waiter: number, request: ProduceRequest): Refusal | undefined {

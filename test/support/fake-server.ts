@@ -27,6 +27,14 @@ export function fakeSources(http: MetricsSources["http"]): MetricsSources {
     http,
     topics: () => [],
     groups: () => [],
+    keys: () => ({
+      keys: 0,
+      bytes: 0,
+      memoryBytes: 0,
+      tombstones: 0,
+      namespaces: 0,
+      expired: 0,
+    }),
     log: () => ({
       disk: "none",
       segments: 0,

@@ -61,19 +61,69 @@ export interface RegisterRead {
   readonly returnedAt: number;
 }
 
+/** A change of a key: put, or deleted when it has no value. Values of one key are unique. */
+export interface KeyWrite {
+  readonly kind: "keyWrite";
+  readonly key: string;
+  readonly value: string | undefined;
+  readonly calledAt: number;
+  readonly returnedAt: number | undefined;
+  readonly outcome: "stored" | "refused" | "unknown";
+  /** What the key was said to have from then on, when it is `stored`. */
+  readonly cas?: number | undefined;
+  /** It was to happen only if the key had this; 0: no value. */
+  readonly expected?: number | undefined;
+}
+
+/** What somebody was told of a key. */
+export interface KeyRead {
+  readonly kind: "keyRead";
+  readonly key: string;
+  readonly isLinearizable: boolean;
+  /** 0: it has no value. */
+  readonly cas: number;
+  /** Where it was told. */
+  readonly value?: string | undefined;
+  readonly calledAt: number;
+  readonly returnedAt: number;
+}
+
+/** Everything that a key ever was, as the log has it. */
+export interface KeyStates {
+  readonly kind: "keyStates";
+  readonly key: string;
+  /** By `cas`: its value, undefined when it had none. */
+  readonly states: ReadonlyMap<number, string | undefined>;
+}
+
 /** One thing that a client did, and what came of it. */
-export type Operation = AppendOperation | ReadOperation | RaiseOperation | RegisterRead;
+export type Operation =
+  | AppendOperation
+  | ReadOperation
+  | RaiseOperation
+  | RegisterRead
+  | KeyWrite
+  | KeyRead
+  | KeyStates;
 
 /** Everything that is wrong with a history, in words; empty when there is one order for all of it. */
 export function checkHistory(operations: readonly Operation[]): string[] {
   const faults: string[] = [];
   const logs = new Map<string, (AppendOperation | ReadOperation)[]>();
   const registers = new Map<string, (RaiseOperation | RegisterRead)[]>();
+  const keys = new Map<string, (KeyWrite | KeyRead | KeyStates)[]>();
   for (const operation of operations) {
     if (operation.kind === "append" || operation.kind === "read")
       listOf(logs, operation.partition).push(operation);
+    else if (
+      operation.kind === "keyWrite" ||
+      operation.kind === "keyRead" ||
+      operation.kind === "keyStates"
+    )
+      listOf(keys, operation.key).push(operation);
     else listOf(registers, operation.register).push(operation);
   }
+  for (const [key, ofIt] of keys) checkKey(key, ofIt, faults);
   checkIdentities(operations, faults);
   for (const [partition, ofIt] of logs) checkLog(partition, ofIt, faults);
   for (const [register, ofIt] of registers) checkRegister(register, ofIt, faults);
@@ -370,4 +420,100 @@ function checkRegister(
     }
   }
   checkOrder(register, spans, faults);
+}
+
+/**
+ * A key's `cas` is the order of its states. A write stands where its state begins, a read at the state that it saw. One that
+ * saw no value may stand at any state without one: it is given the earliest that respects real time.
+ */
+function checkKey(
+  key: string,
+  operations: readonly (KeyWrite | KeyRead | KeyStates)[],
+  faults: string[],
+): void {
+  const states = new Map<number, string | undefined>([[0, undefined]]);
+  for (const operation of operations) {
+    if (operation.kind !== "keyStates") continue;
+    for (const [cas, value] of operation.states) states.set(cas, value);
+  }
+  const casOf = new Map<string, number>();
+  for (const [cas, value] of states) {
+    if (value === undefined) continue;
+    const other = casOf.get(value);
+    if (other !== undefined) faults.push(`${key}: ${value} is there as cas ${other} and as ${cas}`);
+    casOf.set(value, cas);
+  }
+  const spans: Span[] = [];
+  for (const operation of operations)
+    if (operation.kind === "keyWrite") checkKeyWrite(operation, states, casOf, spans, faults);
+  /** When the state was first asked for, where somebody knows. */
+  const begunAt = new Map(spans.map(({ from, calledAt }) => [from, calledAt]));
+  const reads = operations
+    .filter((operation) => operation.kind === "keyRead")
+    .sort((one, other) => one.calledAt - other.calledAt);
+  const empty = [...states]
+    .filter(([, value]) => value === undefined)
+    .map(([cas]) => cas)
+    .sort((one, other) => one - other);
+  for (const read of reads) {
+    const { cas, value, calledAt, returnedAt, isLinearizable } = read;
+    const what = `the read of ${cas === 0 ? "no value" : `cas ${cas}`}`;
+    if (
+      cas > 0 &&
+      (states.get(cas) === undefined || (value ?? states.get(cas)) !== states.get(cas))
+    )
+      faults.push(`${key}: ${what} shows ${value}, and the log has ${states.get(cas)}`);
+    if (cas > 0 && (begunAt.get(cas) ?? 0) > returnedAt)
+      faults.push(`${key}: ${what} was over at ${returnedAt}, before anybody asked for it`);
+    let at: number | undefined = cas;
+    if (cas === 0) {
+      const over = spans.filter((span) => span.returnedAt < calledAt);
+      const least = over.reduce((furthest, { to }) => Math.max(furthest, to), 0);
+      const isPossible = (state: number): boolean =>
+        state >= least && (begunAt.get(state) ?? 0) <= returnedAt;
+      at = isLinearizable ? empty.find(isPossible) : 0;
+      if (at === undefined) {
+        faults.push(`${key}: ${what} began at ${calledAt}, after cas ${least} was there to stay`);
+        continue;
+      }
+    }
+    spans.push({ what, calledAt, returnedAt, from: at, to: at, isStaleAllowed: !isLinearizable });
+  }
+  checkOrder(key, spans, faults);
+}
+
+/** A write that was stored is where it was said to be, and where it was expected; one that was refused is nowhere. */
+function checkKeyWrite(
+  write: KeyWrite,
+  states: ReadonlyMap<number, string | undefined>,
+  casOf: ReadonlyMap<string, number>,
+  spans: Span[],
+  faults: string[],
+): void {
+  const { key, value, calledAt, returnedAt, outcome, expected } = write;
+  const what = value === undefined ? "the deletion" : `the put of ${value}`;
+  const found = value === undefined ? undefined : casOf.get(value);
+  if (outcome === "refused" && found !== undefined)
+    faults.push(`${key}: ${what} was refused, and is there as cas ${found}`);
+  const at = outcome === "stored" ? (write.cas ?? found) : found;
+  if (at === undefined) {
+    if (outcome === "stored" && value !== undefined)
+      faults.push(`${key}: ${what} was stored, and is nowhere`);
+    return;
+  }
+  if (!states.has(at) || states.get(at) !== value)
+    faults.push(`${key}: ${what} is said to be cas ${at}, where the log has ${states.get(at)}`);
+  const before = states.get(at - 1);
+  const isExpected =
+    expected === undefined || (expected === 0 ? before === undefined : at === expected + 1);
+  if (!isExpected) faults.push(`${key}: ${what} expected cas ${expected} and became ${at}`);
+  const isKnown = outcome === "stored" && returnedAt !== undefined;
+  spans.push({
+    what: `${what} as cas ${at}`,
+    calledAt,
+    returnedAt: isKnown ? returnedAt : Number.POSITIVE_INFINITY,
+    from: at,
+    to: at,
+    isStaleAllowed: false,
+  });
 }

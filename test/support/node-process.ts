@@ -34,6 +34,8 @@ export interface Exit {
 
 /** What a node is started with. */
 export interface NodeOptions {
+  /** A free one when absent. */
+  readonly port?: number;
   readonly dataDir: string;
   /** Settings; nothing of the tests' own environment but paths reaches the node. */
   readonly env?: Readonly<Record<string, string>>;
@@ -81,14 +83,17 @@ export const program: readonly string[] = (() => {
 /** Starts a process and does not wait until it serves: for nodes that are expected to refuse, and for kills while starting. */
 export function spawnNode(options: NodeOptions): NodeProcess {
   const { PATH = "", HOME = "/", TMPDIR = "/tmp" } = process.env;
-  const { dataDir, env = {}, args = [], wrapper = [] } = options;
-  const child = Bun.spawn([...wrapper, ...program, "--port", "0", "--data", dataDir, ...args], {
-    cwd: ROOT,
-    env: { PATH, HOME, TMPDIR, NODE_ENV: "production", ...env },
-    stdin: "ignore",
-    stdout: "ignore",
-    stderr: "pipe",
-  });
+  const { dataDir, env = {}, args = [], wrapper = [], port = 0 } = options;
+  const child = Bun.spawn(
+    [...wrapper, ...program, "--port", String(port), "--data", dataDir, ...args],
+    {
+      cwd: ROOT,
+      env: { PATH, HOME, TMPDIR, NODE_ENV: "production", ...env },
+      stdin: "ignore",
+      stdout: "ignore",
+      stderr: "pipe",
+    },
+  );
   const lines: LogLine[] = [];
   let count = 0;
   const read = readLines(child.stderr, (text) => {

@@ -40,7 +40,7 @@ export class OpenApi {
     contentType: string,
     body: unknown,
   ): string[] {
-    const operation = this.#operation(method, pathname);
+    const operation = this.#operation(method, keyAsOnePart(pathname));
     // Unknown routes and wrong methods answer in the form of every error.
     const responses = operation?.responses ?? { "4XX": { $ref: "#/components/responses/Refused" } };
     const named = responses[String(status)] ?? responses[`${String(status)[0]}XX`];
@@ -64,4 +64,12 @@ export class OpenApi {
       place = (place as Record<string, unknown>)[key];
     return place as JsonSchema;
   }
+}
+
+/** The document shows a key as one part of its path; a real one may have slashes. */
+function keyAsOnePart(pathname: string): string {
+  const match = /^\/kv\/([^/]+)\/(.+?)(\/meta)?$/.exec(pathname);
+  if (match === null) return pathname;
+  const [, namespace = "", key = "", meta = ""] = match;
+  return `/kv/${namespace}/${key.replaceAll("/", "%2F")}${meta}`;
 }

@@ -265,6 +265,9 @@ export class SimMember {
       partitionsMax: 1000,
       groupsMax: 1000,
       waitingMax: 1000,
+      keysMax: 10_000,
+      bytesMax: 1 << 26,
+      namespacesMax: 100,
     });
     replica.onReplaced = () => {
       this.#isReplaced = true;

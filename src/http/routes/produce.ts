@@ -5,25 +5,16 @@ import { limits } from "../../config/mod.ts";
 import { type Refusal, refuse } from "../../model/errors.ts";
 import type { ProduceRequest } from "../../model/produce.ts";
 import { encodeHeaders } from "../../model/record.ts";
-import { declaredLength, readPieces, tooLarge } from "../admission.ts";
+import type { Grant } from "../auth.ts";
 import { noPartition, noTopic } from "../lookup.ts";
 import { splitLines } from "../ndjson.ts";
 import { ProduceQuery, readProduceQuery } from "../produce-query.ts";
+import { batchReply, singleReply } from "../replies.ts";
 import type { HttpRooms } from "../rooms.ts";
-import {
-  confirmedRefusal,
-  failed,
-  type Params,
-  type Route,
-  type RouteDoc,
-  refusalOf,
-  revealsState,
-  topicRefusal,
-} from "../route.ts";
+import { failed, type Params, type Route, type RouteDoc, topicRefusal } from "../route.ts";
 import { ProduceBatchReply, ProduceReply } from "../schemas/replies.ts";
 import { ProduceQuerySchema, TopicPath } from "../schemas/requests.ts";
-import type { RouteStats } from "../stats.ts";
-import { WAITER_BATCH, WAITER_TIMING } from "../waiters.ts";
+import { type WriteCall, type WriteHandler, writeRoute } from "../write-route.ts";
 
 const SINGLE: RouteDoc = {
   method: "POST",
@@ -61,19 +52,17 @@ export const produceRoutes = (rooms: HttpRooms): readonly Route[] => [
   produceRoute(rooms, BATCH, true),
 ];
 
-function produceRoute(rooms: HttpRooms, doc: RouteDoc, isBatch: boolean): Route {
-  const producer = new Producer(rooms, rooms.stats.route(doc.method, doc.path), isBatch);
-  return { ...doc, serve: (request, params) => producer.serve(request, params) };
-}
+const produceRoute = (rooms: HttpRooms, doc: RouteDoc, isBatch: boolean): Route =>
+  writeRoute(rooms, doc, new Producer(rooms, isBatch));
 
 const NO_BYTES = new Uint8Array(0);
 
-/** Serves one of the two routes. */
-class Producer {
+/** What one of the two routes does with a body. */
+class Producer implements WriteHandler {
+  readonly bodyBytesMax: number;
+  readonly bodyName: string;
   readonly #rooms: HttpRooms;
-  readonly #stats: RouteStats;
   readonly #isBatch: boolean;
-  readonly #bodyBytesMax: number;
   // Read and used within one turn, so one of each is enough.
   readonly #query = new ProduceQuery();
   readonly #request: ProduceRequest = {
@@ -89,108 +78,20 @@ class Producer {
     count: 1,
   };
 
-  constructor(rooms: HttpRooms, stats: RouteStats, isBatch: boolean) {
+  constructor(rooms: HttpRooms, isBatch: boolean) {
     this.#rooms = rooms;
-    this.#stats = stats;
     this.#isBatch = isBatch;
-    this.#bodyBytesMax = isBatch ? rooms.config.bodyBytesMax : rooms.config.recordBytesMax;
+    this.bodyBytesMax = isBatch ? rooms.config.bodyBytesMax : rooms.config.recordBytesMax;
+    this.bodyName = isBatch ? "Request body" : "Record";
   }
 
-  serve(request: Request, params: Params): Response | Promise<Response> {
-    const { admission, authority, broker, waiters } = this.#rooms;
-    const startedNs = Bun.nanoseconds();
-    const headers = request.headers;
-    const { topic = "" } = params;
-    const grant = authority.grant(headers.get("authorization"));
-    const refusal = refusalOf(grant, "write") ?? topicRefusal(grant, topic) ?? broker.writeGate();
-    if (refusal !== undefined) return this.#refuse(refusal, request, startedNs);
-
-    const declared = declaredLength(headers.get("content-length"));
-    if (declared > this.#bodyBytesMax) {
-      const what = this.#isBatch ? "Request body" : "Record";
-      return this.#refuse(tooLarge(what, declared, this.#bodyBytesMax), request, startedNs);
-    }
-    if (!waiters.hasRoom) {
-      return this.#refuse(
-        refuse("overloaded", `More than ${limits.WAITERS_MAX} writes wait`),
-        request,
-        startedNs,
-      );
-    }
-    const reserved = Math.max(declared, 0);
-    if (!admission.reserve(reserved)) {
-      return this.#refuse(admission.overloaded(), request, startedNs);
-    }
-    const slot = waiters.open(request, this.#stats, startedNs, reserved, limits.BODY_DEADLINE_MS);
-    const reply = waiters.reply(slot);
-    const gone = (error: unknown): void => this.#gone(slot, error);
-    if (declared < 0) this.#readUndeclared(slot, request, topic);
-    else request.bytes().then((body) => this.#take(slot, request, topic, body), gone);
-    return reply;
+  refusalOf(grant: Grant | undefined, { topic = "" }: Params): Refusal | undefined {
+    return topicRefusal(grant, topic);
   }
 
-  #refuse(refusal: Refusal, request: Request, startedNs: number): Response {
-    const reply = this.#rooms.errors.reply(refusal, request);
-    this.#stats.count(reply.status, startedNs);
-    return reply;
-  }
-
-  #readUndeclared(slot: number, request: Request, topic: string): void {
-    const { admission, waiters } = this.#rooms;
-    readPieces(request, admission, this.#bodyBytesMax).then(
-      (held) => {
-        if (!held.ok) {
-          waiters.refuse(slot, held.error);
-          return;
-        }
-        waiters.hold(slot, held.value.reserved);
-        this.#take(slot, request, topic, held.value.bytes);
-      },
-      (error: unknown) => this.#gone(slot, error),
-    );
-  }
-
-  /** The client went away in the middle of its body: nobody is there to be told. */
-  #gone(slot: number, error: unknown): void {
-    this.#rooms.logger.debug("body_not_received", { error: String(error) });
-    this.#rooms.waiters.refuse(slot, refuse("invalid_parameter", "Request body ended early"));
-  }
-
-  /** The body is here: the rest happens in this turn. */
-  #take(slot: number, request: Request, topicName: string, body: Uint8Array): void {
-    const { waiters } = this.#rooms;
-    try {
-      const refusal = this.#produce(slot, request, topicName, body);
-      if (refusal === "later") return;
-      if (refusal === undefined) waiters.copied(slot);
-      else if (revealsState(refusal)) this.#refuseConfirmed(slot, refusal);
-      else waiters.refuse(slot, refusal);
-    } catch (error) {
-      waiters.refuse(slot, failed(this.#rooms, this.#stats.route, error));
-    }
-  }
-
-  #refuseConfirmed(slot: number, refusal: Refusal): void {
-    const { waiters } = this.#rooms;
-    waiters.suspend(slot);
-    confirmedRefusal(this.#rooms, refusal).then(
-      (confirmed) => waiters.refuse(slot, confirmed),
-      (error: unknown) => waiters.refuse(slot, failed(this.#rooms, this.#stats.route, error)),
-    );
-  }
-
-  #produce(
-    slot: number,
-    request: Request,
-    topicName: string,
-    body: Uint8Array,
-  ): Refusal | "later" | undefined {
+  take(slot: number, { request, params, body, again }: WriteCall): Refusal | "later" | undefined {
     const { broker, config, waiters } = this.#rooms;
-    // It took longer than it may: it has been answered, and nothing of it is to be stored.
-    if (!waiters.isWaiting(slot)) return refuse("timeout");
-    // Leadership may have moved while the body came: what is looked up on a node that lags may be there already.
-    const gate = broker.writeGate();
-    if (gate !== undefined) return gate;
+    const { topic: topicName = "" } = params;
     const query = this.#query;
     const checked = readProduceQuery(request.url, query);
     if (!checked.ok) return checked.error;
@@ -199,7 +100,7 @@ class Producer {
     if (topic === undefined) {
       const refusal = noTopic(topicName);
       if (!config.createsTopics || refusal.code !== "topic_not_found") return refusal;
-      this.#createTopic(slot, request, topicName, body, timeoutMs);
+      this.#createTopic(slot, topicName, again, timeoutMs);
       return "later";
     }
     if (query.partition >= topic.partitions) return noPartition(topic, query.partition);
@@ -221,19 +122,13 @@ class Producer {
       produce.ranges = lines.value.ranges;
       produce.count = lines.value.count;
     }
-    waiters.mark(slot, (this.#isBatch ? WAITER_BATCH : 0) | (query.hasTiming ? WAITER_TIMING : 0));
+    waiters.mark(slot, this.#isBatch ? batchReply : singleReply, query.hasTiming);
     waiters.extend(slot, timeoutMs);
     const waiter = waiters.taken(slot, this.#rooms.stats.traffic(topic.id));
     return broker.produce(waiter, produce);
   }
 
-  #createTopic(
-    slot: number,
-    request: Request,
-    name: string,
-    body: Uint8Array,
-    timeoutMs: number,
-  ): void {
+  #createTopic(slot: number, name: string, again: () => void, timeoutMs: number): void {
     const { broker, deadlines, waiters } = this.#rooms;
     const shape = {
       name,
@@ -245,12 +140,12 @@ class Producer {
     waiters.suspend(slot);
     deadlines.bound(broker.createTopic(shape), timeoutMs).then(
       (created) => {
-        if (broker.topic(name) !== undefined) this.#take(slot, request, name, body);
+        if (broker.topic(name) !== undefined) again();
         else if (created.ok) waiters.refuse(slot, noTopic(name));
         else if (created.error.code === "timeout") waiters.refuse(slot, topicTooSlow(name));
         else waiters.refuse(slot, created.error);
       },
-      (error: unknown) => waiters.refuse(slot, failed(this.#rooms, this.#stats.route, error)),
+      (error: unknown) => waiters.refuse(slot, failed(this.#rooms, SINGLE.path, error)),
     );
   }
 }

@@ -44,6 +44,10 @@ export function decodeBytes(raw: string): Uint8Array | undefined {
   return new Uint8Array(bytes.subarray(0, length));
 }
 
+/** The bytes of a raw part of a path, in which `+` is itself. Undefined when a `%` is not followed by two digits. */
+export const decodePathBytes = (raw: string): Uint8Array | undefined =>
+  decodeBytes(raw.replaceAll("+", "%2B"));
+
 /** The text of a raw value; undefined when it is not percent-encoded UTF-8. */
 export function decodeText(raw: string): string | undefined {
   if (!/[%+]/.test(raw)) return raw;
@@ -166,6 +170,10 @@ export const nameInPath = (description: string, example: string): v.GenericSchem
     schema: { type: "string", pattern: NAME_PATTERN },
     example,
   });
+
+/** A key in the path. It is read from the address itself, where its encoding can still be told. */
+export const keyInPath = (description: string, example: string): v.GenericSchema<string, string> =>
+  required(v.string(), description, { schema: { type: "string", minLength: 1 }, example });
 
 /** A name in the query. */
 export const nameInQuery = (description: string): Parameter<string | undefined> =>

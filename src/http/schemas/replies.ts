@@ -49,6 +49,81 @@ const fate = {
 /** Of produce. */
 export const ProduceReply = v.strictObject({ ok: yes, offset: count, partition: count, ...fate });
 
+const keyFate = {
+  sealed: v.boolean(),
+  durable: v.boolean(),
+  mode: v.literal("sealed"),
+  synced: fate.synced,
+  batch_id: v.optional(count),
+  duplicate: v.optional(v.boolean()),
+  queue_us: v.optional(count),
+  recv_parse_us: v.optional(count),
+  server_us: v.optional(count),
+  produce_us: v.optional(count),
+  sync_wait_us: v.optional(count),
+};
+
+/** Of putting a key. */
+export const PutKeyReply = v.strictObject({ ok: yes, cas: count, ...keyFate });
+
+/** Of deleting a key. */
+export const DeleteKeyReply = v.strictObject({
+  ...v.partial(v.object(keyFate)).entries,
+  ok: yes,
+  deleted: v.pipe(v.boolean(), v.description("`false`: it had no value, and nothing was done.")),
+});
+
+/** Of reading a key. */
+export const GetKeyReply = v.strictObject({
+  value: v.pipe(v.string(), v.description("Base64.")),
+  cas: count,
+});
+
+/** Of what is known of a key. */
+export const KeyMetaReply = v.strictObject({
+  cas: count,
+  ttl_ms: v.pipe(count, v.description("Milliseconds that it has left; 0: it does not end.")),
+});
+
+/** Of a transaction. */
+export const TransactionReply = v.strictObject({
+  ok: yes,
+  batch_id: count,
+  produced: v.array(v.strictObject({ topic: v.string(), partition: count, offset: count })),
+  kv: v.array(
+    v.strictObject({
+      key: v.string(),
+      cas: v.pipe(count, v.description("0: there was nothing to delete.")),
+      deleted: v.optional(v.boolean()),
+    }),
+  ),
+  synced: fate.synced,
+  duplicate: v.boolean(),
+  queue_us: v.optional(count),
+  recv_parse_us: v.optional(count),
+  server_us: v.optional(count),
+  produce_us: v.optional(count),
+  sync_wait_us: v.optional(count),
+});
+
+/** Of listing keys. */
+export const ListKeysReply = v.strictObject({
+  ok: yes,
+  keys: v.array(
+    v.strictObject({
+      key: v.string(),
+      cas: count,
+      ttl_ms: count,
+      value: v.optional(v.pipe(v.string(), v.description("Base64."))),
+    }),
+  ),
+  count,
+  next_after: v.pipe(
+    v.nullable(v.string()),
+    v.description("`after` of the next page; `null`: this is the last."),
+  ),
+});
+
 /** Of produce-ndjson. */
 export const ProduceBatchReply = v.strictObject({
   ok: yes,

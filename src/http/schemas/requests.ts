@@ -2,6 +2,7 @@
 
 import * as v from "valibot";
 import { limits } from "../../config/mod.ts";
+import { KV_KEY_BYTES_MAX, KV_TTL_MS_MAX } from "../../model/kv.ts";
 import {
   baseUrlInBody,
   bytes,
@@ -10,6 +11,7 @@ import {
   integer,
   integerInBody,
   isName,
+  keyInPath,
   nameInBody,
   nameInPath,
   nameInQuery,
@@ -33,6 +35,80 @@ export const ConsumePath = v.object({
   topic: nameInPath("Name of the topic.", "orders"),
   group: nameInPath("Name of the consumer group.", "g1"),
   partition: partitionInPath(),
+});
+
+/** A namespace in the path. */
+export const NamespacePath = v.object({
+  namespace: nameInPath("Name of the namespace.", "jobs"),
+});
+
+/** A namespace and a key in the path. */
+export const KeyPath = v.object({
+  namespace: nameInPath("Name of the namespace.", "jobs"),
+  key: keyInPath("The key: 1 to 1024 bytes of UTF-8, percent-encoded. It may contain `/`.", "17"),
+});
+
+/** Query of putting a key. */
+export const PutKeyQuery = v.object({
+  cas: integer(0, SAFE_MAX, "Put only if the key has this `cas`; 0: only if it has no value."),
+  ttl_ms: integer(
+    0,
+    KV_TTL_MS_MAX,
+    "Milliseconds until the key ends. 0 or left out: it does not, whatever it had before.",
+  ),
+  idempotency_key: bytes(
+    1,
+    limits.IDEMPOTENCY_KEY_BYTES_MAX,
+    "A repeated request with the same key answers as the first did. URL-encoded, up to 256 bytes, scoped to the namespace.",
+  ),
+  timeout_ms: integer(
+    1,
+    limits.WRITE_TIMEOUT_MS_MAX,
+    "Milliseconds to wait for the confirmation. Afterwards the reply is `timeout`, and the change may still happen.",
+  ),
+  timing: flag("`1` adds where the time went, in microseconds."),
+  ack: word(
+    ["leader", "majority", "all"],
+    "Which nodes must have synced the change before the reply. Left out: as the node is configured.",
+  ),
+});
+
+const { ttl_ms: _, ...deleteEntries } = PutKeyQuery.entries;
+
+/** Query of deleting a key. */
+export const DeleteKeyQuery = v.object({
+  ...deleteEntries,
+  cas: integer(0, SAFE_MAX, "Delete only if the key has this `cas`."),
+});
+
+const consistency = {
+  consistency: word(
+    ["linearizable", "local"],
+    "`linearizable`, the default, confirms with a majority first, on any node. `local` answers with what this node has applied.",
+  ),
+  timeout_ms: integer(
+    1,
+    limits.WRITE_TIMEOUT_MS_MAX,
+    "Milliseconds that a `linearizable` read waits for the majority.",
+  ),
+};
+
+/** Query of reading a key. */
+export const GetKeyQuery = v.object(consistency);
+
+/** Query of listing and watching keys. */
+export const ListKeysQuery = v.object({
+  prefix: bytes(0, KV_KEY_BYTES_MAX, "Only keys that begin like this."),
+  after: bytes(0, KV_KEY_BYTES_MAX, "Only keys behind this one: `next_after` of the page before."),
+  limit: integer(1, limits.KEY_LIST_MAX, "Most keys in the reply. Default 100."),
+  values: flag("`1` adds the values, up to 4 MiB of them."),
+  watch: flag("`1` streams changes as Server-Sent Events instead."),
+  from: integer(
+    0,
+    SAFE_MAX,
+    "Of a watch: the first `batch_id`. Left out: changes from now on. `Last-Event-ID` wins over it.",
+  ),
+  ...consistency,
 });
 
 /** Query of both produce routes. The lean parser of `produce-query.ts` is held to it by a property test. */
@@ -183,5 +259,94 @@ export const AddNodeBody = v.object({
   ),
   priority: v.optional(
     integerInBody(0, limits.NODE_PRIORITY_MAX, "The higher, the sooner it leads. Default 100."),
+  ),
+});
+
+const base64InBody = (description: string) =>
+  v.pipe(v.string("must be base64"), v.description(description));
+const textInBody = (description: string) =>
+  v.pipe(v.string("must be a text"), v.description(description));
+const shortTextInBody = (bytesMin: number, bytesMax: number, description: string) => {
+  const message = `must have ${bytesMin} to ${bytesMax} bytes`;
+  const fits = (text: string): boolean => {
+    const length = Buffer.byteLength(text);
+    return length >= bytesMin && length <= bytesMax;
+  };
+  return v.pipe(v.string(message), v.check(fits, message), v.description(description));
+};
+const keyNameInBody = () => textInBody("`namespace/key`.");
+const value = {
+  value: v.optional(textInBody("The value as text.")),
+  value_b64: v.optional(base64InBody("The value as base64.")),
+};
+
+/** Query of a transaction. */
+export const TransactionQuery = v.object({
+  timeout_ms: PutKeyQuery.entries.timeout_ms,
+  timing: PutKeyQuery.entries.timing,
+  ack: PutKeyQuery.entries.ack,
+});
+
+/** Body of a transaction. */
+export const TransactionBody = v.object({
+  idempotency_key: v.optional(
+    shortTextInBody(
+      1,
+      limits.IDEMPOTENCY_KEY_BYTES_MAX,
+      "A repeated transaction with the same key answers as the first did.",
+    ),
+  ),
+  expect: v.optional(
+    v.array(
+      v.union(
+        [
+          v.object({
+            kv: keyNameInBody(),
+            cas: integerInBody(0, SAFE_MAX, "0: the key has no value."),
+          }),
+          v.object({
+            topic: nameInBody("Name of the topic."),
+            group: nameInBody("Name of the consumer group."),
+            partition: integerInBody(0, SAFE_MAX, "Number of the partition, from 0."),
+            committed_offset: v.nullable(
+              integerInBody(0, SAFE_MAX, "The group's; `null`: it has none."),
+            ),
+          }),
+        ],
+        "must be {kv, cas} or {topic, group, partition, committed_offset}",
+      ),
+    ),
+  ),
+  produce: v.optional(
+    v.array(
+      v.object({
+        topic: nameInBody("Name of the topic."),
+        partition: v.optional(
+          integerInBody(0, SAFE_MAX, "Left out: by key when there is a key, else spread evenly."),
+        ),
+        key: v.optional(shortTextInBody(0, limits.KEY_BYTES_MAX, "The record's key as text.")),
+        key_b64: v.optional(base64InBody("The record's key as base64.")),
+        ...value,
+      }),
+    ),
+  ),
+  commit: v.optional(v.array(CommitBody)),
+  kv: v.optional(
+    v.array(
+      v.union(
+        [
+          v.object({
+            op: v.literal("put"),
+            key: keyNameInBody(),
+            ...value,
+            ttl_ms: v.optional(
+              integerInBody(0, KV_TTL_MS_MAX, "Milliseconds until the key ends; 0: it does not."),
+            ),
+          }),
+          v.object({ op: v.literal("delete"), key: keyNameInBody() }),
+        ],
+        "must be {op: put, key, value or value_b64} or {op: delete, key}",
+      ),
+    ),
   ),
 });

@@ -14,6 +14,7 @@ const blank = (): Remembered => ({
   timestampMs: 0,
   fingerprintLow: 0,
   fingerprintHigh: 0,
+  detail: new Uint8Array(0),
 });
 
 type Act =
@@ -45,6 +46,7 @@ function runBoth(acts: readonly Act[], padding: string): void {
           timestampMs: now,
           fingerprintLow: i * 3,
           fingerprintHigh: 0xff_ff_ff_ff - i,
+          detail: new Uint8Array(i % 5).fill(i),
         };
         window.add(encodeText(key), outcome);
         twin.push({ key, outcome });

@@ -4,6 +4,7 @@
 import { expect, test } from "bun:test";
 import fc from "fast-check";
 import { BrokerState } from "../../../src/broker/mod.ts";
+import { KvState } from "../../../src/kv/mod.ts";
 import { encodeText } from "../../../src/lib/bytes.ts";
 import { Prng } from "../../../src/lib/prng.ts";
 import { deriveSegment, mergeBase } from "../../../src/log/derive.ts";
@@ -139,6 +140,7 @@ class Leader {
                 timestampMs,
                 fingerprintLow: number,
                 fingerprintHigh: 1,
+                detail: new Uint8Array(0),
               },
               // Never used again: what a leader does about keys that are there is not the business of these files.
               encodeText(`${KEYS[wish.pick % KEYS.length]}${this.#keys}`),
@@ -175,6 +177,7 @@ function tell(state: BrokerState, topicIdMax: number, keys: number): unknown {
     timestampMs: 0,
     fingerprintLow: 0,
     fingerprintHigh: 0,
+    detail: new Uint8Array(0),
   };
   return {
     topicIdMax: Math.max(state.topicIdMax, topicIdMax),
@@ -228,7 +231,7 @@ test("a start from deltas, and from bases merged in any steps, gives the state t
         const files = new SimDirectory(new Prng(1), 4096, 2 ** 30);
         const leader = new Leader();
         const applied = new BrokerState();
-        const applier = new Applier(applied, 0);
+        const applier = new Applier(applied, new KvState(), 0);
         const names: string[] = [];
         let segment = new SegmentBuilder(1);
         const first: Step = { kind: "settings", pick: 7, number: 40, elapsedMs: 0, isLast: false };

@@ -64,6 +64,7 @@ const remembered: fc.Arbitrary<Remembered> = fc.record({
   timestampMs: u64,
   fingerprintLow: u32,
   fingerprintHigh: u32,
+  detail: fc.uint8Array({ maxLength: 40 }),
 });
 
 const cursorOf = (bytes: Uint8Array): CommandCursor =>
@@ -138,6 +139,7 @@ test("any bytes end the cursor, within their bounds and without a throw", () => 
     timestampMs: 0,
     fingerprintLow: 0,
     fingerprintHigh: 0,
+    detail: new Uint8Array(0),
   };
   // Small lengths and known kinds, so that many steps succeed.
   const likely = fc

@@ -9,6 +9,7 @@ import type { Operation } from "../../support/history.ts";
 import type { Produced } from "../outcomes.ts";
 import { recordsOf } from "../settle.ts";
 import { claim } from "../shadow.ts";
+import { KEY_WAITERS, KeyCalls } from "./keys.ts";
 import type { LedgerTopic } from "./ledger.ts";
 import { type ClusterNode, urlOf } from "./node.ts";
 import { Produce } from "./operations.ts";
@@ -36,13 +37,13 @@ const NOT_READY_MS_MAX = 300;
 const HURRY_MS = 500;
 
 /** How a call ended. */
-type Outcome =
+export type Outcome =
   | { readonly kind: "ok" }
   | { readonly kind: "refused"; readonly code: ErrorCode }
   | { readonly kind: "unknown" };
 
 /** One thing that a client wants, until it has it or gives up. */
-interface Call {
+export interface Call {
   readonly what: string;
   /** Number of the event in which it began. */
   readonly calledAt: number;
@@ -59,7 +60,8 @@ interface Call {
   at: { readonly node: ClusterNode; readonly life: number } | undefined;
 }
 
-interface Client {
+/** One of many. */
+export interface Client {
   readonly id: number;
   nextMs: number;
   call: Call | undefined;
@@ -81,11 +83,14 @@ export class Clients {
     readonly node: ClusterNode;
     readonly generation: number;
     readonly life: number;
+    /** Whether it was known to be stored when it was sent this time. */
+    readonly wasStored: boolean;
     isOver: boolean;
   }[] = [];
   readonly #clients: Client[];
   readonly #world: ClusterWorld;
   readonly #prng: Prng;
+  readonly keys: KeyCalls;
   /** Whether nothing new is begun. */
   isClosing = false;
   acknowledged = 0;
@@ -93,6 +98,7 @@ export class Clients {
   constructor(world: ClusterWorld, prng: Prng) {
     this.#world = world;
     this.#prng = prng;
+    this.keys = new KeyCalls(world, this, world.keyPrng);
     this.#clients = Array.from({ length: world.plan.clients }, (_, id) => ({
       id,
       nextMs: prng.below(200),
@@ -102,7 +108,7 @@ export class Clients {
   }
 
   /** Whether keys may be forgotten while somebody still relies on them. */
-  get #hasSmallWindow(): boolean {
+  get hasSmallWindow(): boolean {
     return this.#world.plan.settings.some(({ idempotencyKeysMax }) => idempotencyKeysMax < 100);
   }
 
@@ -149,7 +155,8 @@ export class Clients {
 
   // -- one call
 
-  #start(
+  /** A client begins something. */
+  start(
     client: Client,
     fields: Omit<Call, "calledAt" | "giveUpMs" | "attempts" | "isUncertain" | "at">,
   ): void {
@@ -209,13 +216,15 @@ export class Clients {
     return client.call === call && call.at !== undefined && call.attempts === attempt;
   }
 
-  #answered(client: Client, call: Call, attempt: number, node: ClusterNode): void {
+  /** A node did what an attempt asked. */
+  answered(client: Client, call: Call, attempt: number, node: ClusterNode): void {
     if (!this.#isAwaited(client, call, attempt)) return;
     client.target = node;
     this.#end(client, { kind: "ok" });
   }
 
-  #refusedBy(client: Client, call: Call, attempt: number, refusal: Refusal): void {
+  /** A node refused an attempt. */
+  refusedBy(client: Client, call: Call, attempt: number, refusal: Refusal): void {
     const { trace } = this.#world;
     trace.event("refused", `c${client.id} ${call.what}: ${refusal.code}`);
     if (!this.#isAwaited(client, call, attempt)) return;
@@ -248,7 +257,7 @@ export class Clients {
   }
 
   /** Asks for something whose answer is a promise. */
-  #ask<T>(
+  ask<T>(
     client: Client,
     fields: {
       readonly what: string;
@@ -260,21 +269,21 @@ export class Clients {
     },
   ): void {
     const { ask, judge, end } = fields;
-    this.#start(client, {
+    this.start(client, {
       what: fields.what,
       isRepeatable: fields.isRepeatable,
       end: (outcome) => end?.(outcome),
       send: (node, attempt, call) => {
         const answer = ask(node);
         if (answer === undefined) {
-          this.#refusedBy(client, call, attempt, { code: "not_ready" });
+          this.refusedBy(client, call, attempt, { code: "not_ready" });
           return;
         }
         this.#world.later(node, answer, (result) => {
-          if (!result.ok) return this.#refusedBy(client, call, attempt, result.error);
+          if (!result.ok) return this.refusedBy(client, call, attempt, result.error);
           // What was given up while the node stood still is carried out all the same, and its answer is a promise.
           judge?.(result.value, node, call);
-          this.#answered(client, call, attempt, node);
+          this.answered(client, call, attempt, node);
         });
       },
     });
@@ -295,6 +304,7 @@ export class Clients {
     }
     const topic = this.#pick(alive);
     if (this.#world.isHealed) this.#produce(client, topic);
+    else if (this.#world.keyPrng.chance(plan.keyShare)) this.keys.begin(client, topic);
     else if (this.#prng.chance(plan.controlShare)) this.#control(client, topic, alive.length);
     else if (this.#prng.chance(plan.readShare)) this.#read(client, topic, this.#prng.chance(0.6));
     else this.#produce(client, topic);
@@ -317,7 +327,7 @@ export class Clients {
     const name = this.#pick(TOPIC_NAMES.slice(0, this.#world.plan.topics));
     const partitions = 1 + this.#prng.below(this.#world.plan.partitionsMax);
     const request = { name, partitions, mode: "sealed" as const, ttlMs: 0, maxBytes: 0 };
-    this.#ask(client, {
+    this.ask(client, {
       what: `create ${name} ${partitions}`,
       isRepeatable: true,
       ask: (node) => node.broker?.createTopic(request),
@@ -332,7 +342,7 @@ export class Clients {
   }
 
   #delete(client: Client, topic: LedgerTopic): void {
-    this.#ask(client, {
+    this.ask(client, {
       what: `delete ${topic.name} ${topic.id}`,
       isRepeatable: false,
       ask: (node) => node.broker?.deleteTopic(topic.name),
@@ -352,7 +362,7 @@ export class Clients {
       this.#committed(client, topic, partition, group);
       return;
     }
-    this.#ask(client, {
+    this.ask(client, {
       what: `commit ${topic.id}/${partition} ${group} ${offset}`,
       isRepeatable: true,
       ask: ({ broker }) => {
@@ -383,7 +393,7 @@ export class Clients {
   /** Asks how far a group has got. */
   #committed(client: Client, topic: LedgerTopic, partition: number, group: string): void {
     client.target = this.#pick(this.#world.nodes);
-    this.#ask<undefined>(client, {
+    this.ask<undefined>(client, {
       what: `committed ${topic.id}/${partition} ${group}`,
       isRepeatable: true,
       ask: (node) => node.broker?.readBarrier(this.#world.plan.timeoutMs),
@@ -408,7 +418,7 @@ export class Clients {
     const beforeOffset = this.#prng.below(known.records.length + 3);
     const request = { topic: topic.name, partition, beforeOffset };
     const floor = Math.min(beforeOffset, known.records.length);
-    this.#ask<number>(client, {
+    this.ask<number>(client, {
       what: `delete-before ${topic.id}/${partition} ${beforeOffset}`,
       isRepeatable: true,
       ask: ({ broker }) =>
@@ -424,7 +434,7 @@ export class Clients {
   #retain(client: Client, topic: LedgerTopic): void {
     const limits = { ttlMs: this.#pick([0, 300, 5000]), maxBytes: this.#pick([0, 500, 20_000]) };
     const request = { topic: topic.name, partition: undefined, ...limits };
-    this.#ask(client, {
+    this.ask(client, {
       what: `retention ${topic.id} ${JSON.stringify(limits)}`,
       isRepeatable: true,
       ask: (node) => node.broker?.setRetention(request),
@@ -442,7 +452,7 @@ export class Clients {
     const maxBytes = this.#pick([200, 4000, 1 << 18]);
     const isAliveBefore = topic.isAlive;
     client.target = this.#pick(this.#world.nodes);
-    this.#ask<undefined>(client, {
+    this.ask<undefined>(client, {
       what: `read ${isLinearizable ? "now" : "here"} ${topic.id}/${partition} from ${from}`,
       isRepeatable: true,
       ask: (node) => {
@@ -527,7 +537,7 @@ export class Clients {
     const hasOld = this.#prng.chance(0.15) && this.produces.length > 0;
     const old = hasOld ? this.#pick(this.produces) : undefined;
     const isAgain =
-      old?.idempotencyKey !== undefined && old.topicId === topic.id && !this.#hasSmallWindow;
+      old?.idempotencyKey !== undefined && old.topicId === topic.id && !this.hasSmallWindow;
     if (isAgain && this.#prng.chance(0.7) && !old.isOpen && AGAIN.includes(old.fate)) {
       this.#send(client, old);
       return;
@@ -564,29 +574,35 @@ export class Clients {
     const { id, topicId, asked, sizes, idempotencyKey, expectedOffset, ack } = produce;
     if (produce.fate === "open") produce.calledAt = trace.step;
     produce.isOpen = true;
-    this.#start(client, {
+    this.start(client, {
       what: `produce ${id} to ${topicId}/${asked} count ${sizes.length} key ${idempotencyKey ?? "-"} expect ${expectedOffset} ack ${ack}`,
-      isRepeatable: idempotencyKey !== undefined && !this.#hasSmallWindow,
+      isRepeatable: idempotencyKey !== undefined && !this.hasSmallWindow,
       send: (node, attempt, call) => this.#hand(client, call, produce, node, attempt),
-      end: (outcome) => this.#ended(produce, outcome),
+      end: (outcome) => this.ended(produce, outcome),
     });
   }
 
   #hand(client: Client, call: Call, produce: Produce, node: ClusterNode, attempt: number): void {
     const { broker } = node;
     if (broker === undefined) {
-      this.#refusedBy(client, call, attempt, { code: "not_ready" });
+      this.refusedBy(client, call, attempt, { code: "not_ready" });
       return;
     }
     const { generation, life } = node;
     const waiter = this.#waiters.length + 1;
-    this.#waiters.push({ produce, client, call, attempt, node, generation, life, isOver: false });
+    const wasStored = produce.fate === "stored";
+    const sent = { produce, client, call, attempt, node, generation, life, wasStored };
+    this.#waiters.push({ ...sent, isOver: false });
     const refusal = broker.writeGate() ?? broker.produce(waiter, produce.request());
     if (refusal !== undefined) this.refused(node, generation, waiter, refusal);
   }
 
   /** A node says that a produce is stored. */
   produced(node: ClusterNode, generation: number, waiter: number, outcome: Produced): void {
+    if (waiter >= KEY_WAITERS) {
+      this.keys.produced(node, generation, waiter, outcome);
+      return;
+    }
     const found = this.#waiters[waiter - 1];
     claim(found !== undefined, `${node.id} answers waiter ${waiter}, who is nobody`);
     const { produce, client, call, attempt } = found;
@@ -617,13 +633,7 @@ export class Clients {
       produce.rival === undefined,
       `Produce ${produce.id} is said to be stored, under the key of produce ${produce.rival?.id}`,
     );
-    if (synced !== 0) {
-      if (produce.fate !== "stored") produce.returnedAt = trace.step;
-      produce.fate = "stored";
-      produce.said = { partition, firstOffset };
-      // What is committed is answered, and applied in the same turn.
-      this.#world.afterwards(node, () => produce.checkStored());
-    } else if (produce.fate !== "stored") produce.fate = "weak";
+    this.said(produce, { partition, firstOffset }, synced, node);
     const isExpected = produce.expectedOffset < 0 || produce.expectedOffset === firstOffset;
     claim(
       isExpected,
@@ -631,11 +641,33 @@ export class Clients {
     );
     if (isLater) return;
     this.acknowledged += 1;
-    this.#answered(client, call, attempt, node);
+    this.answered(client, call, attempt, node);
+  }
+
+  /** A node said where a produce is. */
+  said(
+    produce: Produce,
+    at: { readonly partition: number; readonly firstOffset: number },
+    synced: number,
+    node: ClusterNode,
+  ): void {
+    if (synced === 0) {
+      if (produce.fate !== "stored") produce.fate = "weak";
+      return;
+    }
+    if (produce.fate !== "stored") produce.returnedAt = this.#world.trace.step;
+    produce.fate = "stored";
+    produce.said = at;
+    // What is committed is answered, and applied in the same turn.
+    this.#world.afterwards(node, () => produce.checkStored());
   }
 
   /** A node refuses a produce. */
   refused(node: ClusterNode, generation: number, waiter: number, refusal: Refusal): void {
+    if (waiter >= KEY_WAITERS) {
+      this.keys.refused(node, generation, waiter, refusal);
+      return;
+    }
     const found = this.#waiters[waiter - 1];
     claim(
       found?.node === node &&
@@ -645,12 +677,12 @@ export class Clients {
       `${node.id} refuses waiter ${waiter} twice, or after its end`,
     );
     found.isOver = true;
-    const { produce, client, call, attempt } = found;
+    const { produce, client, call, attempt, wasStored } = found;
     claim(
-      produce.fate !== "stored" || !REVEALING.includes(refusal.code),
+      !wasStored || !REVEALING.includes(refusal.code),
       `Produce ${produce.id} is stored and sent again, and refused with ${refusal.code}`,
     );
-    this.#refusedBy(client, call, attempt, refusal);
+    this.refusedBy(client, call, attempt, refusal);
     if (refusal.code === "offset_mismatch") this.#mismatched(produce, call, refusal);
   }
 
@@ -677,7 +709,8 @@ export class Clients {
     });
   }
 
-  #ended(produce: Produce, outcome: Outcome): void {
+  /** A call that was to store it is over. */
+  ended(produce: Produce, outcome: Outcome): void {
     produce.isOpen = false;
     if (produce.fate === "stored" || produce.fate === "weak") return;
     produce.returnedAt = this.#world.trace.step;

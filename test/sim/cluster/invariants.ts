@@ -129,21 +129,27 @@ export class Invariants {
     marks.commitIndex = commitIndex;
     marks.appliedIndex = appliedIndex;
     marks.syncedIndex = syncedIndex;
+    marks.configuration = raft.configuration;
   }
 
   /** What a leader takes to be committed is durable on a majority of the voters. */
   #isOnQuorum(node: ClusterNode): void {
-    const { replica } = node;
+    const { replica, marks } = node;
     if (replica === undefined) return;
     const { raft } = replica;
     const { commitIndex, configuration } = raft;
     const term = raft.terms.at(commitIndex);
     if (term === undefined) return;
-    const held = quorumIndex(configuration, (nodeId) =>
-      this.#world.nodeOf(nodeId).holds(commitIndex, term) ? 1 : 0,
+    // In one step entries may be committed by a configuration, and the next one be applied.
+    const configurations = [configuration, marks.configuration ?? configuration];
+    const isHeld = configurations.some(
+      (one) =>
+        quorumIndex(one, (nodeId) =>
+          this.#world.nodeOf(nodeId).holds(commitIndex, term) ? 1 : 0,
+        ) === 1,
     );
     claim(
-      held === 1,
+      isHeld,
       `${node.id} takes ${commitIndex} of term ${term} to be committed, and too few of ${configuration.voters} have it`,
     );
     this.#staysForEver(node, commitIndex, term);

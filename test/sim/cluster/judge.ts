@@ -13,7 +13,7 @@ import type { ClusterWorld } from "./world.ts";
 export function judge(world: ClusterWorld): void {
   for (const produce of world.clients.produces) produce.checkStored();
   const { seen, produces } = world.clients;
-  const history: Operation[] = [...seen];
+  const history: Operation[] = [...seen, ...world.clients.keys.history()];
   for (const produce of produces) {
     const append = appendOf(produce);
     if (append !== undefined) history.push(append);

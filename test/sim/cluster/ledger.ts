@@ -2,13 +2,16 @@
 // same index breaks the one promise on which all others stand. From the entries a shadow is built in plain maps and arrays,
 // and a state of the production kind, which every node must equal.
 
-import { BrokerState, hashState } from "../../../src/broker/mod.ts";
+import { BrokerState } from "../../../src/broker/mod.ts";
+import { KvState } from "../../../src/kv/mod.ts";
 import { decodeText, viewOf } from "../../../src/lib/bytes.ts";
 import { ENTRY_HEADER_BYTES, ENTRY_KIND, type EntryHeader } from "../../../src/log/mod.ts";
 import type { Membership } from "../../../src/model/cluster.ts";
 import { COMMAND, CommandCursor, type ControlCommand } from "../../../src/model/command-codec.ts";
+import { KvReader } from "../../../src/model/kv-codec.ts";
 import { RecordCursor } from "../../../src/model/record.ts";
 import { Applier } from "../../../src/replica/apply.ts";
+import { hashState } from "../../../src/replica/mod.ts";
 import { claim } from "../shadow.ts";
 import type { Produce } from "./operations.ts";
 
@@ -68,9 +71,16 @@ export class Ledger {
   records = 0;
   readonly #produceOf: (id: number) => Produce | undefined;
   readonly #state = new BrokerState();
-  readonly #applier = new Applier(this.#state, 0);
+  readonly #kv = new KvState();
+  readonly #applier = new Applier(this.#state, this.#kv, 0);
   readonly #commands = new CommandCursor();
   readonly #cursor = new RecordCursor();
+  readonly #key = new KvReader();
+  readonly #keyStates = new Map<string, Map<number, string | undefined>>();
+  readonly #keyState = new Map<
+    string,
+    { readonly cas: number; readonly value: string | undefined }
+  >();
 
   constructor(produceOf: (id: number) => Produce | undefined) {
     this.#produceOf = produceOf;
@@ -115,7 +125,7 @@ export class Ledger {
 
   /** Hash of the state that everything so far makes. */
   hash(): string {
-    return hashState(this.#state);
+    return hashState(this.#state, this.#kv);
   }
 
   /** A topic by the name that it has now. */
@@ -134,6 +144,7 @@ export class Ledger {
         this.#chunk(commands, bytes, data, header.index);
         data += commands.chunkDataBytes;
       } else if (commands.kind === COMMAND.groupCommitted) this.#commit(commands);
+      else if (this.#key.read(commands)) this.#keyChanged();
       else if (commands.kind !== COMMAND.remembered) {
         const control = commands.control();
         claim(
@@ -195,6 +206,27 @@ export class Ledger {
       !cursor.next() && place === produce?.sizes.length,
       `Produce ${produce?.id} is stored in part: ${place} of ${produce?.sizes.length}`,
     );
+  }
+
+  #keyChanged(): void {
+    const { bytes, namespaceId, cas, isPut, keyStart, keyEnd, valueStart, valueEnd } = this.#key;
+    const key = decodeText(bytes.subarray(keyStart, keyEnd));
+    const name = `${this.#kv.byId(namespaceId)?.name}/${key}`;
+    const states = this.#keyStates.get(name) ?? new Map<number, string | undefined>();
+    this.#keyStates.set(name, states);
+    claim(!states.has(cas), `Key ${name} has cas ${cas} twice`);
+    states.set(cas, isPut ? decodeText(bytes.subarray(valueStart, valueEnd)) : undefined);
+    this.#keyState.set(name, { cas, value: states.get(cas) });
+  }
+
+  /** Every key with all that it ever was, by `cas`. */
+  keyStates(): ReadonlyMap<string, ReadonlyMap<number, string | undefined>> {
+    return this.#keyStates;
+  }
+
+  /** What a key is now. */
+  keyState(name: string): { readonly cas: number; readonly value: string | undefined } | undefined {
+    return this.#keyState.get(name);
   }
 
   #commit(commands: CommandCursor): void {

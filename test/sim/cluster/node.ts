@@ -6,6 +6,7 @@ import { FatalError } from "../../../src/lib/fatal.ts";
 import type { Logger } from "../../../src/lib/logger.ts";
 import type { Prng } from "../../../src/lib/prng.ts";
 import { type Identity, openIdentity, setAside } from "../../../src/log/mod.ts";
+import type { Configuration } from "../../../src/raft/mod.ts";
 import type { TermRuns } from "../../../src/raft/terms.ts";
 import {
   type Clock,
@@ -34,6 +35,21 @@ interface Durable {
   readonly syncedIndex: number;
   readonly terms: TermRuns;
 }
+
+/** How far a node had got when it was last looked at, and by which configuration it went then. */
+interface Marks {
+  commitIndex: number;
+  appliedIndex: number;
+  syncedIndex: number;
+  configuration: Configuration | undefined;
+}
+
+const NO_MARKS: Marks = {
+  commitIndex: 0,
+  appliedIndex: 0,
+  syncedIndex: 0,
+  configuration: undefined,
+};
 
 /** A node, whether its process runs or not. */
 export class ClusterNode {
@@ -80,7 +96,7 @@ export class ClusterNode {
   wasReady = false;
   /** The newest membership that it went by. */
   epoch = 0;
-  marks = { commitIndex: 0, appliedIndex: 0, syncedIndex: 0 };
+  marks: Marks = { ...NO_MARKS };
   /** It has everything that was agreed on up to here, durably. */
   heldIndex = 0;
   /** Requests that came while it was paused. */
@@ -177,7 +193,7 @@ export class ClusterNode {
     this.#bornMs = this.#world.now - this.#prng.below(1000);
     this.readyFloor = this.#world.ledger.lastIndex;
     this.wasReady = false;
-    this.marks = { commitIndex: 0, appliedIndex: 0, syncedIndex: 0 };
+    this.marks = { ...NO_MARKS };
     this.#world.trace.about(this, "start", this.disk.files.list().sort().join(" "));
     this.#open(this.#world.network.node(this.id));
   }
@@ -250,7 +266,7 @@ export class ClusterNode {
     this.noteDurable();
     this.replica = undefined;
     this.broker = undefined;
-    this.marks = { commitIndex: 0, appliedIndex: 0, syncedIndex: 0 };
+    this.marks = { ...NO_MARKS };
     this.wasReady = false;
     const { clients } = this.#world;
     const replica = new Replica({
@@ -295,6 +311,9 @@ export class ClusterNode {
       partitionsMax: 1000,
       groupsMax: 1000,
       waitingMax: 1000,
+      keysMax: 10_000,
+      bytesMax: 1 << 26,
+      namespacesMax: 100,
     });
     replica.onReplaced = () => {
       this.#world.trace.about(this, "replaced");

@@ -86,6 +86,8 @@ export interface ClusterPlan {
   readonly isHurried: boolean;
   /** Floors rise all the time. */
   readonly isWasteful: boolean;
+  /** Share of acts that are of keys and transactions. */
+  readonly keyShare: number;
 }
 
 const TTL_MS_HUGE = 8e15;
@@ -166,5 +168,6 @@ export function drawClusterPlan(prng: Prng): ClusterPlan {
     hasRetention: prng.chance(0.25),
     isHurried: reclaim.chance(0.4),
     isWasteful: reclaim.chance(0.5),
+    keyShare: pick([0, 0.2, 0.5]),
   };
 }

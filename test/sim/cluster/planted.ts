@@ -17,6 +17,7 @@ import { step } from "../../../src/raft/mod.ts";
 import { Intake } from "../../../src/replica/intake.ts";
 import type { Delivery, PeerHello, Replica, Transport } from "../../../src/replica/mod.ts";
 import { decodePeer, encodeRaft } from "../../../src/replica/peer-codec.ts";
+import { Pending } from "../../../src/replica/pending.ts";
 import type { SimDisk, SimDiskOptions } from "../../support/sim-disk.ts";
 import type { ClusterNode } from "./node.ts";
 import type { ClusterPlan } from "./plan.ts";
@@ -35,13 +36,15 @@ export const CLUSTER_BUGS = [
   "stale_term_append_accepted",
   "ack_with_corrupt_entry",
   "learner_counted_as_voter",
+  "read_without_barrier",
+  "pending_state_ignored",
 ] as const;
 
 /** One planted bug. */
 export type ClusterBug = (typeof CLUSTER_BUGS)[number];
 
 /** Whether a world can show a bug at all: what it takes to happen is among its faults. */
-export function canShow(bug: ClusterBug, { faults }: ClusterPlan): boolean {
+export function canShow(bug: ClusterBug, { faults, keyShare }: ClusterPlan): boolean {
   const ends = faults.power || faults.kill || faults.primitive;
   switch (bug) {
     case "vote_not_synced":
@@ -55,6 +58,10 @@ export function canShow(bug: ClusterBug, { faults }: ClusterPlan): boolean {
       return faults.wipe;
     case "learner_counted_as_voter":
       return faults.members || faults.wipe;
+    case "read_without_barrier":
+      return keyShare > 0 && faults.partition;
+    case "pending_state_ignored":
+      return keyShare > 0;
     case "stale_term_append_accepted":
       return faults.partition && (faults.clogs || faults.pause);
     default:
@@ -69,10 +76,12 @@ export function plantedDisk(bug: ClusterBug | undefined): Partial<SimDiskOptions
 }
 
 const isWhole = Intake.prototype.isWhole;
+const getPending = Pending.prototype.get;
 
 /** Plants what all nodes share, until it is taken back with `undefined`. */
 export function plantEverywhere(bug: ClusterBug | undefined): void {
   Intake.prototype.isWhole = bug === "ack_with_corrupt_entry" ? () => true : isWhole;
+  Pending.prototype.get = bug === "pending_state_ignored" ? () => undefined : getPending;
 }
 
 /** Lays hands on a replica that has just started. */
@@ -107,6 +116,12 @@ export function plantClusterBug(
       };
       return;
     }
+    case "read_without_barrier":
+      replica.reads.barrier = (_timeoutMs, answer) => answer({ ok: true, value: undefined });
+      return;
+    case "pending_state_ignored":
+      // Planted in what all nodes share.
+      return;
     case "two_writes_in_flight":
       writeTwo(node, replica);
       return;

@@ -50,6 +50,8 @@ export class ClusterWorld {
   readonly nodes: readonly ClusterNode[];
   readonly addresses: readonly PeerAddress[];
   readonly ledger: Ledger;
+  /** For what clients do with keys. */
+  readonly keyPrng: Prng;
   readonly clients: Clients;
   readonly members: MemberClient;
   readonly faults: ClusterFaults;
@@ -93,6 +95,7 @@ export class ClusterWorld {
       node.startMs = clocks.below(300);
       return node;
     });
+    this.keyPrng = prng.fork("keys");
     this.clients = new Clients(this, prng.fork("workload"));
     this.members = new MemberClient(this, prng.fork("members"));
     this.faults = new ClusterFaults(this, prng.fork("faults"));

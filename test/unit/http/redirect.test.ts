@@ -68,6 +68,7 @@ describe("every write route", () => {
 
     expect(routes.map(({ route }) => route).sort()).toEqual([
       "DELETE /broker/topics/{topic}",
+      "DELETE /kv/{namespace}/{key}",
       "POST /admin/compact",
       "POST /admin/sealed/gc",
       "POST /broker/commit",
@@ -76,10 +77,13 @@ describe("every write route", () => {
       "POST /broker/topics",
       "POST /broker/topics/{topic}/produce",
       "POST /broker/topics/{topic}/produce-ndjson",
+      "POST /broker/txn",
       "POST /ha/membership/add",
       "POST /ha/membership/promote",
       "POST /ha/membership/remove",
       "POST /ha/transfer",
+      "POST /kv/{namespace}/{key}",
+      "PUT /kv/{namespace}/{key}",
     ]);
     for (const { route, responses } of routes) {
       const redirects = Object.keys(responses).filter((status) => status.startsWith("3"));

@@ -6,8 +6,9 @@ import { limits } from "../../../src/config/mod.ts";
 import { Admission } from "../../../src/http/admission.ts";
 import { Alarms } from "../../../src/http/alarms.ts";
 import { ErrorReplies } from "../../../src/http/errors.ts";
+import { batchReply, singleReply } from "../../../src/http/replies.ts";
 import { RouteStats, TopicTraffic } from "../../../src/http/stats.ts";
-import { WAITER_BATCH, WAITER_TIMING, Waiters } from "../../../src/http/waiters.ts";
+import { Waiters } from "../../../src/http/waiters.ts";
 import { refuse } from "../../../src/model/errors.ts";
 
 const REQUEST = new Request("http://node:1/broker/topics/t/produce?partition=0");
@@ -25,11 +26,11 @@ class Desk {
   readonly traffic = new TopicTraffic();
 
   /** Opens a slot that the broker takes. */
-  take(timeoutMs = 60_000, flags = 0) {
+  take(timeoutMs = 60_000, maker = singleReply, hasTiming = false) {
     this.admission.reserve(10);
     const slot = this.waiters.open(REQUEST, this.stats, Bun.nanoseconds(), 10, timeoutMs);
     const reply = this.waiters.reply(slot);
-    this.waiters.mark(slot, flags);
+    this.waiters.mark(slot, maker, hasTiming);
     return { slot, waiter: this.waiters.taken(slot, this.traffic), reply };
   }
 
@@ -66,7 +67,7 @@ describe("an outcome in two steps", () => {
 
   test("is a 200 with synced:false when time is up: the outcome is known", async () => {
     using desk = new Desk();
-    const { waiter, reply: answer } = desk.take(60, WAITER_BATCH | WAITER_TIMING);
+    const { waiter, reply: answer } = desk.take(60, batchReply, true);
 
     desk.say(waiter, 7, 2);
     const response = await answer;

@@ -53,6 +53,7 @@ const remembered = (key: string, firstOffset: number, timestampMs: number): Entr
         timestampMs,
         fingerprintLow: 1,
         fingerprintHigh: 2,
+        detail: new Uint8Array(0),
       },
       encodeText(key),
     ),
@@ -160,6 +161,7 @@ test("keys leave the window as they do in apply, also when the settings changed 
       timestampMs: 0,
       fingerprintLow: 0,
       fingerprintHigh: 0,
+      detail: new Uint8Array(0),
     };
     expect(state.keys.size).toBe(3);
     expect(state.keys.find(1, encodeText("k"), found)).toBe(true);

@@ -372,6 +372,21 @@ describe("a member", () => {
     expect(recoverFrom(files).events).not.toContain("log_damaged");
   });
 
+  test("that lost what was durable takes no more of its log to be committed than before", () => {
+    const segment = segmentOf(1, 6);
+    const files = logDirectory({
+      segments: [segment],
+      hardState: { membership: others, commitIndex: 2 },
+    });
+    // What is left ends behind what was agreed on.
+    flip(files, segment.name, (segment.entries[4] ?? 0) + 16);
+
+    expect(recoverFrom(files).log.appliedChain.index).toBe(2);
+    const again = recoverFrom(files);
+    expect(again.log.active.previous.index).toBe(4);
+    expect(again.log.appliedChain.index).toBe(2);
+  });
+
   test("that joins a cluster can read its promises after any two syncs that failed", () => {
     const options = { nodeId: "node1", randomId: () => CLUSTER_ID, startsAlone: false };
     for (let seed = 1; seed <= 40; seed++) {

@@ -24,9 +24,9 @@ interface Shape {
 const LARGE: Shape = { operations: 400, overlap: 6, countMax: 4, unknownShare: 0.1 };
 
 /** A history of a log that has an order: each operation takes effect at one moment between its call and its return. */
-function historyOf(prng: Prng, shape: Shape): Operation[] {
+function historyOf(prng: Prng, shape: Shape): Timed[] {
   const log: string[] = [];
-  const made: Operation[] = [];
+  const made: Timed[] = [];
   for (let i = 0; i < shape.operations; i++) {
     const effectAt = 10 * (i + 1);
     const calledAt = effectAt - 1 - prng.below(10 * shape.overlap);
@@ -296,7 +296,7 @@ describe("checkHistory()", () => {
 });
 
 /** The history with some ends moved; reads are linearizable and show where the log ends. */
-function distorted(history: readonly Operation[], prng: Prng): Operation[] {
+function distorted(history: readonly Timed[], prng: Prng): Timed[] {
   return history.map((operation) => {
     const isMoved = prng.chance(0.3);
     const by = prng.below(3) - 1;
@@ -309,9 +309,11 @@ function distorted(history: readonly Operation[], prng: Prng): Operation[] {
   });
 }
 
+type Timed = Exclude<Operation, { readonly kind: "keyStates" }>;
+
 /** Tries every order that real time allows. */
-function isOrderable(history: readonly Operation[]): boolean {
-  const search = (left: readonly Operation[], length: number): boolean => {
+function isOrderable(history: readonly Timed[]): boolean {
+  const search = (left: readonly Timed[], length: number): boolean => {
     if (left.every((operation) => operation.kind === "append" && operation.outcome === "unknown"))
       return true;
     return left.some((next) => {
@@ -330,3 +332,59 @@ function isOrderable(history: readonly Operation[]): boolean {
   };
   return search(history, 0);
 }
+
+describe("keys", () => {
+  const STATES = {
+    kind: "keyStates",
+    key: "a/k",
+    states: new Map([
+      [1, "w1"],
+      [2, undefined],
+      [3, "w2"],
+    ]),
+  } as const;
+  const put = (value: string, cas: number, calledAt: number, returnedAt: number): Operation => ({
+    kind: "keyWrite",
+    key: "a/k",
+    value,
+    cas,
+    calledAt,
+    returnedAt,
+    outcome: "stored",
+  });
+  const read = (
+    cas: number,
+    calledAt: number,
+    returnedAt: number,
+    isLinearizable = true,
+  ): Operation => ({ kind: "keyRead", key: "a/k", isLinearizable, cas, calledAt, returnedAt });
+  const deletion = { ...put("", 2, 30, 40), value: undefined } as Operation;
+  const good = [STATES, put("w1", 1, 10, 20), deletion, put("w2", 3, 50, 60)];
+
+  test.each<[string, readonly Operation[]]>([
+    ["reads in step", [read(0, 1, 5), read(1, 21, 25), read(0, 41, 45), read(3, 61, 65)]],
+    ["a read beside a write, before it or after it", [read(0, 10, 20), read(1, 15, 25)]],
+    ["an old read that may be old", [read(1, 61, 65, false), read(0, 61, 65, false)]],
+    ["no value beside a deletion and a put", [read(0, 35, 55), read(3, 56, 58)]],
+  ])("%s have an order", (_name, reads) => {
+    expect(checkHistory([...good, ...reads])).toEqual([]);
+  });
+
+  test.each<[string, readonly Operation[]]>([
+    ["a stale read", [read(1, 61, 65)]],
+    ["no value after a put was there to stay", [read(0, 61, 65)]],
+    ["no value between a put and a deletion", [read(0, 21, 29)]],
+    ["a value before it was written", [read(3, 41, 45)]],
+    ["two reads that go back", [read(3, 51, 54), read(0, 55, 58)]],
+    ["a value that the log never had", [read(7, 1, 70)]],
+    ["another value than the log has", [{ ...read(1, 21, 25), value: "w2" } as Operation]],
+    ["a put that is said to be elsewhere", [put("w3", 4, 70, 80)]],
+    [
+      "a put that was refused, and is there",
+      [{ ...put("w2", 3, 50, 60), outcome: "refused" } as Operation],
+    ],
+    ["an expectation that did not hold", [{ ...put("w2", 3, 50, 60), expected: 1 } as Operation]],
+  ])("%s is found", (_name, operations) => {
+    expect(checkHistory([...good, ...operations])).not.toEqual([]);
+  });
+});

@@ -339,6 +339,7 @@ function recoverReplica(node: NodeParts, identity: Identity, sink: ProduceSink):
       reserveBytes: 2 * config.segmentBytes + RESERVE_EXTRA_BYTES,
       slabBytes: Math.min(SLAB_BYTES, config.segmentBytes / 2),
       tailBytes: TAIL_BYTES,
+      segmentsKept: config.segmentsKept,
     },
     cluster:
       cluster === undefined

@@ -1,7 +1,7 @@
 // `ayder inspect <dir>`: what lies in a data directory, read only, also from a directory that a node refuses to start on.
 
 import { NodeFiles } from "../io/mod.ts";
-import { inspectLog, type SegmentReport } from "../log/mod.ts";
+import { type ArchiveReport, inspectLog, type SegmentReport } from "../log/mod.ts";
 
 /** A node that is running writes while it is looked at: what is damaged in each of these looks is damaged. */
 const LOOKS_MAX = 4;
@@ -28,8 +28,26 @@ export async function inspect(
       "segment          first index  last index   entries     records     bytes        synced       state",
     );
     for (const segment of report.segments) print(row(segment));
+    if (report.archives.length > 0)
+      print("archive          first index  last index   chunks      records     bytes");
+    for (const archive of report.archives) print(archiveRow(archive));
+    print(`the log begins after index ${report.compactedIndex}`);
+    print(`full files hold ${report.liveBytes} live bytes and ${report.deadBytes} dead ones`);
   }
   return report.isDamaged ? 3 : 0;
+}
+
+function archiveRow(archive: ArchiveReport): string {
+  const columns: readonly [string | number, number][] = [
+    [archive.name, 16],
+    [archive.firstIndex, 12],
+    [archive.lastIndex, 12],
+    [archive.chunks, 11],
+    [archive.records, 11],
+    [archive.validBytes, 12],
+  ];
+  const cells = columns.map(([value, width]) => String(value).padEnd(width)).join(" ");
+  return archive.fault === undefined ? cells : `${cells} ${archive.fault}`;
 }
 
 function row(segment: SegmentReport): string {

@@ -21,6 +21,8 @@ export interface Config {
   readonly tokens: readonly Token[];
   readonly logLevel: LogLevel;
   readonly segmentBytes: number;
+  /** Newest sealed segments that are not reclaimed. */
+  readonly segmentsKept: number;
   readonly disk: "auto" | "uring" | "worker";
   readonly writeTimeoutMs: number;
   readonly inflightBytesMax: number;
@@ -115,6 +117,7 @@ export function loadConfig(input: ConfigInput): Result<LoadedConfig, readonly Co
     ],
     logLevel: settings.RF_LOG_LEVEL,
     segmentBytes: settings.RF_SEGMENT_BYTES,
+    segmentsKept: settings.RF_SEGMENTS_KEPT,
     disk: settings.RF_DISK,
     writeTimeoutMs: settings.RF_WRITE_TIMEOUT_MS,
     inflightBytesMax: settings.RF_INFLIGHT_BYTES,

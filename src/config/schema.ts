@@ -52,6 +52,12 @@ export const ConfigSchema = v.object({
     SEGMENT_BYTES_MAX,
     "Bytes of one log file. It must hold the largest request and 64 KiB more.",
   ),
+  RF_SEGMENTS_KEPT: wholeNumber(
+    2,
+    0,
+    1000,
+    "Full log files that are kept as they are, whatever in them is dead: followers that lack no more than these are fed from them.",
+  ),
   RF_DISK: oneOf(
     "auto",
     ["auto", "uring", "worker"],

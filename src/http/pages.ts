@@ -1,7 +1,10 @@
 // The documentation that the node carries with it, as plain pages: what errors point at works with no internet.
 
+import keysText from "../../docs/concepts/keys.md" with { type: "text" };
+import transactionsText from "../../docs/concepts/transactions.md" with { type: "text" };
 import backupText from "../../docs/operating/backup.md" with { type: "text" };
 import clusterText from "../../docs/operating/cluster.md" with { type: "text" };
+import spaceText from "../../docs/operating/space.md" with { type: "text" };
 import configurationText from "../../docs/reference/configuration.md" with { type: "text" };
 import errorsText from "../../docs/reference/errors.md" with { type: "text" };
 import httpText from "../../docs/reference/http.md" with { type: "text" };
@@ -14,7 +17,10 @@ const PAGES: Readonly<Record<string, string>> = {
   "reference/configuration": configurationText,
   "reference/metrics": metricsText,
   "operating/cluster": clusterText,
+  "concepts/keys": keysText,
+  "concepts/transactions": transactionsText,
   "operating/backup": backupText,
+  "operating/space": spaceText,
   // What the published error example points at.
   "api/produce": httpText,
 };

@@ -39,7 +39,11 @@ export interface BackupHead {
 /** The parts of a backup, in order. */
 export const partsOf = ({ offer, open }: BackupHead): readonly OfferedFile[] => [
   ...filesOf(offer),
-  ...open.map(({ sequence, bytes }) => ({ name: fileName(sequence, "log"), bytes })),
+  ...open.map(({ sequence, bytes }) => ({
+    name: fileName(sequence, "log"),
+    kind: "log" as const,
+    bytes,
+  })),
 ];
 
 /** Bytes of the records, segments and tables in it. */
@@ -280,7 +284,22 @@ function checkedHead(head: BackupHead): BackupHead | undefined {
       segment.lastTerm,
       segment.lastChecksum,
       segment.lastTimestampMs,
+      segment.previousChecksum,
     ]),
+    ...offer.archives.flatMap(({ sequence, firstIndex, lastIndex, validBytes }) => [
+      sequence,
+      firstIndex,
+      lastIndex,
+      validBytes,
+    ]),
+    ...(offer.compacted === null
+      ? []
+      : [
+          offer.compacted.index,
+          offer.compacted.term,
+          offer.compacted.checksum,
+          offer.compacted.timestampMs,
+        ]),
     ...open.flatMap(({ sequence, salt, firstIndex, bytes }) => [sequence, salt, firstIndex, bytes]),
     ...filesOf({ ...offer, base: offer.base ?? null }).map(({ bytes }) => bytes),
   ];

@@ -4,18 +4,18 @@
 import { viewOf } from "../lib/bytes.ts";
 import { FatalError } from "../lib/fatal.ts";
 import { CommandCursor } from "../model/command-codec.ts";
-import type { Disk, DiskFile } from "./disk.ts";
+import type { Disk } from "./disk.ts";
 import {
   ENTRY_HEADER_BYTES,
   FRAME_BYTES,
-  fileName,
   isFrameAt,
   newEntryHeader,
   readEntryHeader,
   SEGMENT_DATA_START,
   verifyEntry,
 } from "./format.ts";
-import type { LiveSegment } from "./live-segment.ts";
+import { type LiveSegment, nameOf } from "./live-segment.ts";
+import type { OpenFile, OpenFiles } from "./open-files.ts";
 import { verifyChunks } from "./segment-scan.ts";
 import type { SegmentSet } from "./segment-set.ts";
 import type { TailBuffer } from "./tail-buffer.ts";
@@ -56,7 +56,7 @@ export class EntryReader {
   readonly #tail: TailBuffer;
   readonly #header = newEntryHeader();
   readonly #commands = new CommandCursor();
-  readonly #files = new Map<number, DiskFile>();
+  readonly #files: OpenFiles;
   readonly #pieces: Uint8Array[] = [];
   /** Grows whenever what was known of places holds no more. */
   #generation = 0;
@@ -65,8 +65,9 @@ export class EntryReader {
   /** Called with what was found damaged, before the read rejects. */
   onDamage: (segment: LiveSegment, message: string) => void = () => undefined;
 
-  constructor(disk: Disk, segments: SegmentSet, tail: TailBuffer) {
+  constructor(disk: Disk, segments: SegmentSet, tail: TailBuffer, files: OpenFiles) {
     this.#disk = disk;
+    this.#files = files;
     this.#segments = segments;
     this.#tail = tail;
   }
@@ -109,12 +110,6 @@ export class EntryReader {
   forget(): void {
     this.#places.clear();
     this.#generation += 1;
-  }
-
-  /** Closes every open file; no read may be under way. */
-  close(): void {
-    for (const file of this.#files.values()) file.close();
-    this.#files.clear();
   }
 
   #placeOf(index: number): Place {
@@ -182,7 +177,12 @@ export class EntryReader {
           length <= PIECE_BYTES
             ? (this.#pieces.pop() ?? this.#disk.allocate(PIECE_BYTES))
             : this.#disk.allocate(length);
-      const count = await this.#disk.read(this.#file(segment), position, span.piece, length);
+      const count = await this.#readPiece(
+        this.#files.acquire(segment),
+        position,
+        span.piece,
+        length,
+      );
       // The log is another one by now: there is nothing to say of this one.
       if (this.#generation !== generation) return span;
       const bytes = span.piece.subarray(0, count);
@@ -200,6 +200,19 @@ export class EntryReader {
     this.#verify(span, place.segment);
     this.#remember(span, place);
     return span;
+  }
+
+  async #readPiece(
+    open: OpenFile,
+    position: number,
+    piece: Uint8Array,
+    length: number,
+  ): Promise<number> {
+    try {
+      return await this.#disk.read(open.file, position, piece, length);
+    } finally {
+      this.#files.release(open);
+    }
   }
 
   /** Takes whole entries of `bytes[start, end)` from the span's next one on. Returns where it stopped. */
@@ -252,16 +265,8 @@ export class EntryReader {
   }
 
   #damaged(segment: LiveSegment, position: number, what: string): never {
-    const message = `Cannot read ${fileName(segment.sequence, "log")} at ${position}: ${what}`;
+    const message = `Cannot read ${nameOf(segment)} at ${position}: ${what}`;
     this.onDamage(segment, message);
     throw new FatalError("log_corrupt", message);
-  }
-
-  #file(segment: LiveSegment): DiskFile {
-    const open = this.#files.get(segment.sequence);
-    if (open !== undefined) return open;
-    const file = this.#disk.open(fileName(segment.sequence, "log"));
-    this.#files.set(segment.sequence, file);
-    return file;
   }
 }

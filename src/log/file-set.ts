@@ -4,10 +4,17 @@
 import { assert } from "../lib/assert.ts";
 import { crc32 } from "../lib/checksum.ts";
 import type { FileError, Files } from "./disk.ts";
-import { fileName, parseFileName } from "./format.ts";
+import { FILE_KINDS, type FileKind, fileName, parseFileName } from "./format.ts";
 import type { DiskJob, JobResult } from "./jobs.ts";
 import { replaceFile } from "./jobs.ts";
-import { encodeChecked, MANIFEST_FILE, type Manifest, type SealedSegment } from "./metadata.ts";
+import { chainBefore } from "./live-segment.ts";
+import {
+  type ArchiveFile,
+  encodeChecked,
+  MANIFEST_FILE,
+  type Manifest,
+  type SealedSegment,
+} from "./metadata.ts";
 import { CHAIN_START, type ChainEnd } from "./segment-scan.ts";
 
 /** A sealed segment that another node may have. Its bytes are the same wherever it lies. */
@@ -19,8 +26,12 @@ export interface OfferedSegment extends SealedSegment {
 export interface OfferedFiles {
   readonly index: number;
   readonly term: number;
-  /** In log order, without a gap from the first entry. */
+  /** In log order, without a gap above the compaction point. */
   readonly segments: readonly OfferedSegment[];
+  /** In log order. */
+  readonly archives: readonly ArchiveFile[];
+  /** The compaction point; the base goes at least as far. */
+  readonly compacted: ChainEnd | null;
   readonly base: {
     readonly sequence: number;
     readonly lastIndex: number;
@@ -28,9 +39,10 @@ export interface OfferedFiles {
   } | null;
 }
 
-/** One file of an offer, by its place in it: the segments in order, then the base. */
+/** One file of an offer, by its place in it: the segments in order, then the archives, then the base. */
 export interface OfferedFile {
   readonly name: string;
+  readonly kind: FileKind;
   readonly bytes: number;
 }
 
@@ -38,11 +50,23 @@ export interface OfferedFile {
 export const filesOf = (offer: OfferedFiles): readonly OfferedFile[] => [
   ...offer.segments.map(({ sequence, validBytes }) => ({
     name: fileName(sequence, "log"),
+    kind: "log" as const,
+    bytes: validBytes,
+  })),
+  ...offer.archives.map(({ sequence, validBytes }) => ({
+    name: fileName(sequence, "archive"),
+    kind: "archive" as const,
     bytes: validBytes,
   })),
   ...(offer.base === null
     ? []
-    : [{ name: fileName(offer.base.sequence, "base"), bytes: offer.base.bytes }]),
+    : [
+        {
+          name: fileName(offer.base.sequence, "base"),
+          kind: "base" as const,
+          bytes: offer.base.bytes,
+        },
+      ]),
 ];
 
 /** What building a set needs of the log that goes on beside it. */
@@ -79,8 +103,9 @@ export class IncomingFiles {
 
   #nameOf(file: number): string {
     const sequence = this.#sequences[file];
-    assert(sequence !== undefined, `File ${file} is of the offer`);
-    return fileName(sequence, file < this.offer.segments.length ? "log" : "base");
+    const offered = this.files[file];
+    assert(sequence !== undefined && offered !== undefined, `File ${file} is of the offer`);
+    return fileName(sequence, offered.kind);
   }
 
   /** Writes a piece. Not durable before `verify`. */
@@ -98,25 +123,30 @@ export class IncomingFiles {
   /** Syncs and looks at everything; makes index and delta of each segment. `done` with an error: the set is of no use. */
   verify(done: (error: FileError | undefined) => void): void {
     const next = (file: number, chain: ChainEnd): void => {
-      const segment = this.offer.segments[file];
+      const { segments, archives } = this.offer;
+      const segment = segments[file];
+      const archive = archives[file - segments.length];
       const sequence = this.#sequences[file];
       if (sequence === undefined) {
         done(undefined);
         return;
       }
       const end = segment === undefined ? chain : endOf(segment);
+      const clusterId = this.#clusterId;
       const job: DiskJob =
-        segment === undefined
-          ? { kind: "verify_base", name: this.#nameOf(file) }
-          : {
-              kind: "derive_segment",
-              sequence,
-              salt: segment.salt,
-              clusterId: this.#clusterId,
-              validBytes: segment.validBytes,
-              chain,
-              lastIndex: segment.lastIndex,
-            };
+        archive !== undefined
+          ? { kind: "derive_archive", sequence, clusterId, validBytes: archive.validBytes }
+          : segment === undefined
+            ? { kind: "verify_base", name: this.#nameOf(file) }
+            : {
+                kind: "derive_segment",
+                sequence,
+                salt: segment.salt,
+                clusterId,
+                validBytes: segment.validBytes,
+                chain: this.#before(segment, chain),
+                lastIndex: segment.lastIndex,
+              };
       this.#host.run({ kind: "sync_file", name: this.#nameOf(file) }, (error) => {
         if (error !== undefined) done(error);
         else
@@ -129,10 +159,16 @@ export class IncomingFiles {
     next(0, CHAIN_START);
   }
 
+  /** What the entries of a segment follow: behind the compaction point there is no gap, whatever is left below it. */
+  #before(segment: OfferedSegment, previous: ChainEnd): ChainEnd {
+    const { compacted } = this.offer;
+    return chainBefore(segment, segment.firstIndex - 1 === compacted?.index ? compacted : previous);
+  }
+
   /** The set is not wanted any more. Pieces that are being written go as well. */
   discard(): void {
     const names = this.#sequences.flatMap((sequence) =>
-      (["log", "index", "delta", "base"] as const).map((kind) => fileName(sequence, kind)),
+      FILE_KINDS.map((kind) => fileName(sequence, kind)),
     );
     this.#host.run({ kind: "remove_files", names }, () => undefined);
   }
@@ -143,9 +179,13 @@ export class IncomingFiles {
    */
   install(files: Files): void {
     const { manifest } = this.#host;
-    const { segments, base } = this.offer;
+    const { segments, archives, compacted, base } = this.offer;
     const sequenceOf = (file: number): number => this.#sequences[file] ?? 0;
     const [nextSequence = 0] = this.#host.allocate(1);
+    // What the old files hold is in the new ones: nothing that anybody was promised goes with them.
+    const kept = new Set(this.#sequences);
+    const old = files.list().filter((name) => !kept.has(parseFileName(name)?.sequence ?? -1));
+    const incoming = old.flatMap((name) => parseFileName(name)?.sequence ?? []);
     replaceFile(
       files,
       MANIFEST_FILE,
@@ -153,21 +193,24 @@ export class IncomingFiles {
         ...manifest,
         nextSequence,
         openFrom: nextSequence,
-        incoming: [],
+        incoming: [...new Set(incoming)],
+        compacted,
         segments: segments.map(({ salt: _salt, ...segment }, file) => ({
           ...segment,
           sequence: sequenceOf(file),
           isDerived: true,
         })),
-        base: base === null ? null : { ...base, sequence: sequenceOf(segments.length) },
+        archives: archives.map((archive, i) => ({
+          ...archive,
+          sequence: sequenceOf(segments.length + i),
+        })),
+        base:
+          base === null
+            ? null
+            : { ...base, sequence: sequenceOf(segments.length + archives.length) },
       }),
     );
-    // What the old files hold is in the new ones: nothing that anybody was promised goes with them.
-    const kept = new Set(this.#sequences);
-    for (const name of files.list()) {
-      const parsed = parseFileName(name);
-      if (parsed !== undefined && !kept.has(parsed.sequence)) files.remove(name);
-    }
+    for (const name of old) if (parseFileName(name) !== undefined) files.remove(name);
     files.syncDirectory();
   }
 }

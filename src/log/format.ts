@@ -149,8 +149,8 @@ export const newFrame = (): WriteFrame => ({
 
 /** Bytes of an entry's fixed header. */
 export const ENTRY_HEADER_BYTES = 56;
-/** Kinds of entry. */
-export const ENTRY_KIND = { commands: 1, noOp: 2 } as const;
+/** Kinds of entry; `kept` is what an archive is made of: one chunk of an entry that is gone. */
+export const ENTRY_KIND = { commands: 1, noOp: 2, kept: 3 } as const;
 /** No entry is larger than this, whatever its length field says: 16 MiB of request, and what it takes to describe it. */
 export const ENTRY_BYTES_MAX = 1 << 26;
 
@@ -266,8 +266,13 @@ export function verifyEntry(bytes: Uint8Array, at: number, header: EntryHeader):
   );
 }
 
+/** Kinds of data file, as their names end. */
+export const FILE_KINDS = ["log", "archive", "index", "delta", "base"] as const;
+/** One of them. */
+export type FileKind = (typeof FILE_KINDS)[number];
+
 /** Name of a data file: twelve digits of its never-reused sequence number, and its kind. */
-export const fileName = (sequence: number, kind: "log" | "index" | "delta" | "base"): string =>
+export const fileName = (sequence: number, kind: FileKind): string =>
   `${String(sequence).padStart(12, "0")}.${kind}`;
 
 /** Sequence number and kind of a data file's name; undefined for other names. */

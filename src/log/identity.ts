@@ -168,9 +168,16 @@ export function readManifest(files: Files): Manifest {
   return manifest;
 }
 
-/** Removes what cut-off jobs left and what the manifest has replaced: nothing that cannot be derived again. */
+/**
+ * Removes what cut-off jobs left and what the manifest has replaced: nothing that cannot be derived again. An archive that
+ * it does not know is set aside.
+ */
 export function removeLeftovers(files: Files, manifest: Manifest): void {
   const known = new Set([META_FILE, MANIFEST_FILE, STATE_FILE]);
+  for (const { sequence } of manifest.archives) {
+    known.add(fileName(sequence, "archive"));
+    known.add(fileName(sequence, "index"));
+  }
   if (manifest.base !== null) known.add(fileName(manifest.base.sequence, "base"));
   for (const segment of manifest.segments) {
     known.add(fileName(segment.sequence, "log"));
@@ -185,6 +192,8 @@ export function removeLeftovers(files: Files, manifest: Manifest): void {
       ((kind === "index" || kind === "delta" || kind === "base") && !known.has(name))
     );
   });
+  for (const name of files.list())
+    if (parseFileName(name)?.kind === "archive" && !known.has(name)) files.quarantine(name);
   for (const name of leftovers) files.remove(name);
   if (leftovers.length > 0) files.syncDirectory();
 }

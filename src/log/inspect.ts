@@ -1,7 +1,11 @@
 // What a data directory holds, for people: reads everything, changes nothing, and goes on past what is wrong.
 
-import type { Files } from "./disk.ts";
+import { COMMAND } from "../model/command-codec.ts";
+import { indexArchive } from "./archive.ts";
+import { FileError, type Files } from "./disk.ts";
 import { decodeSegmentHeader, fileName, parseFileName, SEGMENT_DATA_START } from "./format.ts";
+import { chainBefore, openArchive } from "./live-segment.ts";
+import { type LiveShare, shareOf } from "./live-share.ts";
 import {
   decodeChecked,
   MANIFEST_FILE,
@@ -12,7 +16,9 @@ import {
   readWhole,
   STATE_FILE,
 } from "./metadata.ts";
+import { IndexFile, PARTITIONS_PER_TOPIC_MAX, type SegmentIndex } from "./offset-index.ts";
 import { CHAIN_START, findMarks, isZeroFrom, scanSegment } from "./segment-scan.ts";
+import { StateFileReader } from "./state-file.ts";
 
 /** One segment as it lies there. */
 export interface SegmentReport {
@@ -29,12 +35,29 @@ export interface SegmentReport {
   readonly fault: string | undefined;
 }
 
+/** One archive as it lies there. */
+export interface ArchiveReport {
+  readonly name: string;
+  readonly firstIndex: number;
+  readonly lastIndex: number;
+  readonly chunks: number;
+  readonly records: number;
+  readonly validBytes: number;
+  readonly fault: string | undefined;
+}
+
 /** What was found. */
 export interface DirectoryReport {
   readonly nodeId: string | undefined;
   readonly clusterId: string | undefined;
   readonly problems: readonly string[];
   readonly segments: readonly SegmentReport[];
+  readonly archives: readonly ArchiveReport[];
+  /** The log goes on behind this index. */
+  readonly compactedIndex: number;
+  /** Of sealed segments and archives: what has to be kept, and the rest, by the floors that base and deltas tell of. */
+  readonly liveBytes: number;
+  readonly deadBytes: number;
   /** Something before the end of what was durable is damaged or missing. */
   readonly isDamaged: boolean;
 }
@@ -85,6 +108,13 @@ export function inspectLog(files: Files): DirectoryReport {
     const sealed = manifest?.segments.find((segment) => fileName(segment.sequence, "log") === name);
     const end = sealed?.validBytes ?? size;
     let records = 0;
+    const compacted = manifest?.compacted ?? CHAIN_START;
+    if (
+      chain.index < compacted.index &&
+      (sealed === undefined || sealed.firstIndex > compacted.index)
+    )
+      chain = compacted;
+    if (sealed !== undefined) chain = chainBefore(sealed, chain);
     const scan = { salt: header.salt, from: SEGMENT_DATA_START, end, chain };
     const result = scanSegment(files, name, scan, (_bytes, _view, _at, entry) => {
       records += entry.recordCount;
@@ -124,6 +154,9 @@ export function inspectLog(files: Files): DirectoryReport {
       chain = result.chain;
     }
   }
+  const archives = archivesOf(files, manifest, meta?.clusterId ?? "");
+  for (const { name, fault } of archives)
+    if (fault !== undefined) problems.push(`${name}: ${fault}`);
   if (chain.index < syncedIndex)
     problems.push(`the log ends at index ${chain.index}, but index ${syncedIndex} was durable`);
   return {
@@ -131,8 +164,98 @@ export function inspectLog(files: Files): DirectoryReport {
     clusterId: meta?.clusterId,
     problems,
     segments,
+    archives,
+    compactedIndex: manifest?.compacted?.index ?? 0,
+    ...sharesOf(files, manifest, meta?.clusterId ?? ""),
     isDamaged: problems.length > 0,
   };
+}
+
+function archivesOf(
+  files: Files,
+  manifest: Manifest | undefined,
+  clusterId: string,
+): readonly ArchiveReport[] {
+  return (manifest?.archives ?? []).map(({ sequence, firstIndex, lastIndex, validBytes }) => {
+    let chunks = 0;
+    let records = 0;
+    let fault: string | undefined;
+    try {
+      for (const range of indexArchive(files, { sequence, validBytes, clusterId }).ranges()) {
+        chunks += range.chunks;
+        records += range.nextOffset - range.firstOffset;
+      }
+    } catch (error) {
+      if (!(error instanceof FileError)) throw error;
+      fault = error.message;
+    }
+    const name = fileName(sequence, "archive");
+    return { name, firstIndex, lastIndex, chunks, records, validBytes, fault };
+  });
+}
+
+/** What sealed files have to keep. What cannot be read counts as alive. */
+function sharesOf(
+  files: Files,
+  manifest: Manifest | undefined,
+  clusterId: string,
+): { readonly liveBytes: number; readonly deadBytes: number } {
+  let live = 0;
+  let total = 0;
+  const floorOf = manifest === undefined ? undefined : floorsOf(files, manifest);
+  const derived = (manifest?.segments ?? []).filter(({ isDerived }) => isDerived);
+  for (const { sequence, validBytes } of [...derived, ...(manifest?.archives ?? [])]) {
+    const bytes = files.map(fileName(sequence, "index"));
+    const index = bytes && IndexFile.open(bytes, sequence, clusterId);
+    const share = index && floorOf && shareIn(index, sequence, validBytes, floorOf);
+    live += Math.min(validBytes, share?.keptBytes ?? validBytes);
+    total += validBytes;
+  }
+  return { liveBytes: live, deadBytes: total - live };
+}
+
+const shareIn = (
+  index: SegmentIndex,
+  sequence: number,
+  validBytes: number,
+  floorOf: (key: number) => number,
+): LiveShare =>
+  shareOf(openArchive({ sequence, firstIndex: 1, lastIndex: 1, validBytes }, index), floorOf);
+
+/** First live offset of each partition as base and deltas tell; undefined when one of them cannot be read. */
+function floorsOf(files: Files, manifest: Manifest): ((key: number) => number) | undefined {
+  const baseIndex = manifest.base?.lastIndex ?? 0;
+  const deltas = manifest.segments.filter(
+    ({ isDerived, lastIndex }) => isDerived && lastIndex > baseIndex,
+  );
+  const names = deltas.map(({ sequence }) => fileName(sequence, "delta"));
+  if (manifest.base !== null) names.unshift(fileName(manifest.base.sequence, "base"));
+  const topics = new Set<number>();
+  const floors = new Map<number, number>();
+  try {
+    for (const name of names) {
+      const reader = new StateFileReader(
+        files,
+        name,
+        (message) => new FileError("damaged", message),
+      );
+      while (reader.next()) {
+        const { kind, topicId } = reader.item;
+        if (kind === COMMAND.topicCreated) topics.add(topicId);
+        if (kind === COMMAND.topicDeleted) topics.delete(topicId);
+        const command = kind === COMMAND.floorRaised ? reader.item.control() : undefined;
+        if (command?.kind === "floorRaised")
+          floors.set(topicId * PARTITIONS_PER_TOPIC_MAX + command.partition, command.startOffset);
+      }
+    }
+  } catch (error) {
+    if (error instanceof FileError) return undefined;
+    throw error;
+  }
+  return (key) =>
+    topics.has(Math.floor(key / PARTITIONS_PER_TOPIC_MAX))
+      ? (floors.get(key) ?? 0)
+      : Number.POSITIVE_INFINITY;
 }
 
 /** Segments in the order of the log: one that was made anew stands where the damaged one stood, whatever its number. */

@@ -2,6 +2,16 @@
 // Every job is safe to be cut off after any file primitive and run again after a restart.
 
 import { assertNever } from "../lib/assert.ts";
+import { scanArchive } from "./archive.ts";
+import {
+  type ArchivePlan,
+  type DeriveArchiveJob,
+  deriveArchive,
+  type PlanArchiveJob,
+  planArchive,
+  type WriteArchiveJob,
+  writeArchive,
+} from "./archive-jobs.ts";
 import {
   type DeriveJob,
   deriveSegment,
@@ -42,6 +52,8 @@ export type DiskJob =
   | { readonly kind: "sync_file"; readonly name: string }
   /** Reads a whole sealed segment and fails when it is damaged. */
   | (Omit<DeriveJob, "kind"> & { readonly kind: "verify_segment" })
+  /** Reads a whole archive and fails when it is damaged. */
+  | (Omit<DeriveArchiveJob, "kind"> & { readonly kind: "verify_archive" })
   /** Reads a whole base and fails when it is damaged. */
   | { readonly kind: "verify_base"; readonly name: string }
   /** Unlinks files that the manifest no longer knows. */
@@ -49,13 +61,18 @@ export type DiskJob =
   /** Asks how much room is left. */
   | { readonly kind: "free_bytes" }
   | DeriveJob
-  | MergeJob;
+  | MergeJob
+  | PlanArchiveJob
+  | WriteArchiveJob
+  | DeriveArchiveJob;
 
 /** What a job gives back. */
 export interface JobResult {
   readonly freeBytes?: number;
   /** Of `merge_base`. */
   readonly base?: { readonly bytes: number; readonly lastIndex: number };
+  /** Of `plan_archive`. */
+  readonly plan?: ArchivePlan;
 }
 
 /** Zeros are written and synced in pieces, so that a sync of the log between them waits for one piece at most. */
@@ -102,6 +119,10 @@ export function runJob(files: Files, job: DiskJob): JobResult {
       verifySegment(files, job);
       return {};
     }
+    case "verify_archive": {
+      scanArchive(files, job, () => undefined);
+      return {};
+    }
     case "verify_base": {
       verifyBase(files, job.name);
       return {};
@@ -118,6 +139,14 @@ export function runJob(files: Files, job: DiskJob): JobResult {
       return {};
     case "merge_base":
       return { base: mergeBase(files, job) };
+    case "plan_archive":
+      return { plan: planArchive(files, job) };
+    case "write_archive":
+      writeArchive(files, job);
+      return {};
+    case "derive_archive":
+      deriveArchive(files, job);
+      return {};
     default:
       return assertNever(job);
   }

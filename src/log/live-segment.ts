@@ -1,12 +1,14 @@
-// A segment as the running log holds it: where it stands in the chain, how far it is written, and its index.
+// A segment as the running log holds it: where it stands in the chain, how far it is written, and its index. An archive is
+// held in the same way: it has records at positions, and no entries.
 
-import { type EntryHeader, SEGMENT_DATA_START, type SegmentHeader } from "./format.ts";
-import type { SealedSegment } from "./metadata.ts";
+import { type EntryHeader, fileName, SEGMENT_DATA_START, type SegmentHeader } from "./format.ts";
+import type { ArchiveFile, SealedSegment } from "./metadata.ts";
 import { GrowingIndex, type SegmentIndex } from "./offset-index.ts";
-import type { ChainEnd } from "./segment-scan.ts";
+import { CHAIN_START, type ChainEnd } from "./segment-scan.ts";
 
-/** A segment as the running log holds it. */
+/** A segment or an archive as the running log holds it. */
 export interface LiveSegment {
+  readonly kind: "log" | "archive";
   readonly sequence: number;
   readonly salt: number;
   readonly fileBytes: number;
@@ -18,6 +20,10 @@ export interface LiveSegment {
   /** Where the next write goes; the valid length once it is sealed. */
   position: number;
   isDerived: boolean;
+  /** It was found damaged, and nothing has taken its place yet. */
+  isDamaged: boolean;
+  /** It is being made anew: nobody else may take its place meanwhile. */
+  isRepairing: boolean;
   /** Size of its delta file, for the merge policy; 0 when there is none. */
   deltaBytes: number;
   index: SegmentIndex;
@@ -56,6 +62,7 @@ export const chainOf = ({ index, term, checksum, timestampMs }: EntryHeader): Ch
 /** A prepared segment that takes the next write. */
 export function freshSegment(header: SegmentHeader, previous: ChainEnd): LiveSegment {
   return {
+    kind: "log",
     sequence: header.sequence,
     salt: header.salt,
     fileBytes: header.fileBytes,
@@ -64,6 +71,8 @@ export function freshSegment(header: SegmentHeader, previous: ChainEnd): LiveSeg
     chain: previous,
     position: SEGMENT_DATA_START,
     isDerived: false,
+    isDamaged: false,
+    isRepairing: false,
     deltaBytes: 0,
     index: new GrowingIndex(),
     terms: [],
@@ -88,7 +97,44 @@ export const sealedOf = (segment: LiveSegment): SealedSegment => ({
   lastTerm: segment.chain.term,
   lastChecksum: segment.chain.checksum,
   lastTimestampMs: segment.chain.timestampMs,
+  previousChecksum: segment.previous.checksum,
   terms: segment.terms,
   validBytes: segment.position,
   isDerived: segment.isDerived,
 });
+
+/** Name of the file that holds its records. */
+export const nameOf = (segment: LiveSegment): string => fileName(segment.sequence, segment.kind);
+
+/** An archive as the log holds it. */
+export const openArchive = (archive: ArchiveFile, index: SegmentIndex): LiveSegment => ({
+  kind: "archive",
+  sequence: archive.sequence,
+  salt: 0,
+  fileBytes: archive.validBytes,
+  firstIndex: archive.firstIndex,
+  previous: { ...CHAIN_START, index: archive.firstIndex - 1 },
+  chain: { ...CHAIN_START, index: archive.lastIndex },
+  position: archive.validBytes,
+  isDerived: true,
+  isDamaged: false,
+  isRepairing: false,
+  deltaBytes: 0,
+  index,
+  terms: [],
+  entryPoints: [],
+});
+
+/** What the manifest says of an archive. */
+export const archiveOf = (segment: LiveSegment): ArchiveFile => ({
+  sequence: segment.sequence,
+  firstIndex: segment.firstIndex,
+  lastIndex: segment.chain.index,
+  validBytes: segment.position,
+});
+
+/** What the entries of a segment follow: `previous` if that is its neighbour, else what it remembers of one that is gone. */
+export const chainBefore = (segment: SealedSegment, previous: ChainEnd): ChainEnd =>
+  segment.firstIndex === previous.index + 1
+    ? previous
+    : { ...CHAIN_START, index: segment.firstIndex - 1, checksum: segment.previousChecksum };

@@ -7,6 +7,7 @@ import { crc32 } from "../lib/checksum.ts";
 import { type Membership, parseMembership } from "../model/cluster.ts";
 import type { Files } from "./disk.ts";
 import { FORMAT_VERSION } from "./format.ts";
+import type { ChainEnd } from "./segment-scan.ts";
 
 /** Names of the three files. */
 export const META_FILE = "meta.json";
@@ -33,12 +34,23 @@ export interface SealedSegment {
   readonly lastTerm: number;
   readonly lastChecksum: number;
   readonly lastTimestampMs: number;
+  /** Checksum of the entry before its first: what is before may be gone. */
+  readonly previousChecksum: number;
   /** Where terms begin in it, as `[index, term]`, oldest first; the first pair stands at its first entry. */
   readonly terms: readonly (readonly [number, number])[];
   /** Bytes past it are never looked at. */
   readonly validBytes: number;
   /** Whether `.index` and `.delta` exist. */
   readonly isDerived: boolean;
+}
+
+/** Records that were moved out of segments which are gone. It holds no state and no entries. */
+export interface ArchiveFile {
+  readonly sequence: number;
+  /** Entries that its records came with lie in this range; not every one of them has left something here. */
+  readonly firstIndex: number;
+  readonly lastIndex: number;
+  readonly validBytes: number;
 }
 
 /** A sorted image of the state up to an index. */
@@ -55,10 +67,14 @@ export interface Manifest {
   readonly nextSequence: number;
   /** In log order. */
   readonly segments: readonly SealedSegment[];
+  /** In log order; between them may lie segments that are still full of records. */
+  readonly archives: readonly ArchiveFile[];
+  /** The last entry of the log that is gone: above it the log is unbroken, what lies below holds records and nothing else. */
+  readonly compacted: ChainEnd | null;
   /** Files with log entries that the list does not know count from this number on; older ones were dropped with what they held. */
   readonly openFrom: number;
   readonly base: BaseFile | null;
-  /** Files of a new set that is not complete: a start removes them. */
+  /** Files that are not complete, or that nothing needs any more: a start removes them. */
   readonly incoming: readonly number[];
   /** What was found damaged; a node with such a note does not start. */
   readonly damage: string | null;
@@ -69,6 +85,8 @@ export const EMPTY_MANIFEST: Manifest = {
   format: FORMAT_VERSION,
   nextSequence: 1,
   segments: [],
+  archives: [],
+  compacted: null,
   openFrom: 0,
   base: null,
   incoming: [],

@@ -3,6 +3,8 @@
 // write is in flight; what was synced is found again or the node stops. Driven by `replica/`; the disks live in `io/`.
 // Format: docs/format.md. Why this shape: DESIGN.md.
 
+export { encodeKept } from "./archive.ts";
+export type { ArchiveRepair } from "./archive-repair.ts";
 export { type BackupHead, BackupParser, partBytes } from "./backup-format.ts";
 export { BackupSource } from "./backup-source.ts";
 export {
@@ -28,7 +30,7 @@ export {
   verifyEntry,
 } from "./format.ts";
 export { hasSetAside, type Identity, joinCluster, openIdentity, setAside } from "./identity.ts";
-export { inspectLog, type SegmentReport } from "./inspect.ts";
+export { type ArchiveReport, inspectLog, type SegmentReport } from "./inspect.ts";
 export { type DiskJob, type JobResult, runJob } from "./jobs.ts";
 export { chainOf, type LiveSegment } from "./live-segment.ts";
 export type { HardState } from "./metadata.ts";
@@ -36,6 +38,7 @@ export { partitionKey } from "./offset-index.ts";
 export { recover } from "./recovery.ts";
 export { Restore } from "./restore.ts";
 export { type SealedWrite, SegmentLog } from "./segment-log.ts";
+export type { StoredSlice } from "./segment-reader.ts";
 export type { SegmentRepair } from "./segment-repair.ts";
 export { type ChainEnd, verifyChunks } from "./segment-scan.ts";
 export type { Slab, TailBuffer } from "./tail-buffer.ts";

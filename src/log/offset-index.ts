@@ -2,12 +2,12 @@
 // A point stands at a partition's first chunk in the segment and whenever 256 KiB of the segment lie since its last
 // point. The same points exist in memory for segments that still grow and in `.index` files for the rest.
 //
-// header 48 | directory, sorted by topic and partition, 56 each | points, 32 each | checksum u32
+// header 48 | directory, sorted by topic and partition, 64 each | points, 32 each | checksum u32
 //
 //  0 magic u64 | 8 version u32 | 12 directory entries u32 | 16 sequence u64 | 24 points u32 | 28 zero u32 | 32 cluster id 16
 //
 // directory: topic u32 | partition u16, zero u16 | first offset u64 | next offset u64 | stored bytes u64 | first timestamp u64
-//            | last timestamp u64 | first point u32 | points u32
+//            | last timestamp u64 | first point u32 | points u32 | chunks u32 | zero u32
 // point: base offset u64 | position u64 | timestamp u64 | stored bytes of the partition before it in this segment u64
 
 import { assert } from "../lib/assert.ts";
@@ -19,7 +19,7 @@ import { ENTRY_HEADER_BYTES, type EntryHeader, FORMAT_VERSION } from "./format.t
 const MAGIC_LOW = 0x45_44_59_41; // "AYDE"
 const MAGIC_HIGH = 0x58_44_4e_49; // "INDX"
 const HEADER_BYTES = 48;
-const DIRECTORY_BYTES = 56;
+const DIRECTORY_BYTES = 64;
 const POINT_BYTES = 32;
 
 /** A point every so many bytes of the log, per partition that is written. */
@@ -39,6 +39,8 @@ export interface PartitionRange {
   readonly nextOffset: number;
   /** Stored bytes of its records in this segment. */
   readonly bytes: number;
+  /** Chunks that these records stand in. */
+  readonly chunks: number;
   readonly firstTimestampMs: number;
   readonly lastTimestampMs: number;
 }
@@ -58,6 +60,7 @@ interface GrowingRange {
   readonly firstOffset: number;
   nextOffset: number;
   bytes: number;
+  chunks: number;
   readonly firstTimestampMs: number;
   lastTimestampMs: number;
   readonly points: IndexPoint[];
@@ -70,6 +73,8 @@ export interface SegmentIndex {
   range(key: number): PartitionRange | undefined;
   /** The last point at or before `offset`; undefined when the partition has no record in the segment. */
   find(key: number, offset: number): IndexPoint | undefined;
+  /** The first point behind `offset`; undefined when the partition has none there. */
+  findAfter(key: number, offset: number): IndexPoint | undefined;
   /** The last point whose time is at most `timestampMs`, else the first. */
   findTime(key: number, timestampMs: number): IndexPoint | undefined;
 }
@@ -124,6 +129,7 @@ export class GrowingIndex implements SegmentIndex {
         firstOffset: baseOffset,
         nextOffset: baseOffset,
         bytes: 0,
+        chunks: 0,
         firstTimestampMs: timestampMs,
         lastTimestampMs: timestampMs,
         points: [],
@@ -141,6 +147,7 @@ export class GrowingIndex implements SegmentIndex {
     }
     range.nextOffset = baseOffset + count;
     range.bytes += bytes;
+    range.chunks += 1;
     range.lastTimestampMs = timestampMs;
   }
 
@@ -158,6 +165,7 @@ export class GrowingIndex implements SegmentIndex {
       if (range === undefined) continue;
       range.nextOffset = Math.min(range.nextOffset, cursor.chunkBaseOffset);
       range.bytes -= cursor.chunkDataBytes;
+      range.chunks -= 1;
       while ((range.points.at(-1)?.baseOffset ?? -1) >= range.nextOffset) range.points.pop();
       if (range.points.length === 0) this.#ranges.delete(key);
     }
@@ -173,6 +181,10 @@ export class GrowingIndex implements SegmentIndex {
 
   find(key: number, offset: number): IndexPoint | undefined {
     return lastPoint(this.#ranges.get(key)?.points, (point) => point.baseOffset <= offset);
+  }
+
+  findAfter(key: number, offset: number): IndexPoint | undefined {
+    return this.#ranges.get(key)?.points.find((point) => point.baseOffset > offset);
   }
 
   findTime(key: number, timestampMs: number): IndexPoint | undefined {
@@ -206,6 +218,7 @@ export class GrowingIndex implements SegmentIndex {
       putU64(view, at + 40, range.lastTimestampMs);
       view.setUint32(at + 48, firstPoint, true);
       view.setUint32(at + 52, range.points.length, true);
+      view.setUint32(at + 56, range.chunks, true);
       firstPoint += range.points.length;
       at += DIRECTORY_BYTES;
     }
@@ -284,6 +297,15 @@ export class IndexFile implements SegmentIndex {
     return this.#lastPoint(key, 0, offset);
   }
 
+  findAfter(key: number, offset: number): IndexPoint | undefined {
+    const directory = this.#directoryAt(key);
+    if (directory < 0) return undefined;
+    const first = this.#view.getUint32(directory + 48, true);
+    const end = first + this.#view.getUint32(directory + 52, true);
+    const at = this.#behind(first, end, 0, offset);
+    return at < end ? this.#pointAt(at) : undefined;
+  }
+
   findTime(key: number, timestampMs: number): IndexPoint | undefined {
     return this.#lastPoint(key, 16, timestampMs);
   }
@@ -295,6 +317,7 @@ export class IndexFile implements SegmentIndex {
       firstOffset: getU64(view, at + 8),
       nextOffset: getU64(view, at + 16),
       bytes: getU64(view, at + 24),
+      chunks: view.getUint32(at + 56, true),
       firstTimestampMs: getU64(view, at + 32),
       lastTimestampMs: getU64(view, at + 40),
     };
@@ -321,17 +344,27 @@ export class IndexFile implements SegmentIndex {
   #lastPoint(key: number, field: number, wanted: number): IndexPoint | undefined {
     const directory = this.#directoryAt(key);
     if (directory < 0) return undefined;
-    const view = this.#view;
-    const first = view.getUint32(directory + 48, true);
+    const first = this.#view.getUint32(directory + 48, true);
+    const end = first + this.#view.getUint32(directory + 52, true);
+    return this.#pointAt(Math.max(first, this.#behind(first, end, field, wanted) - 1));
+  }
+
+  /** The first of the points `[first, end)` whose 64-bit field `field` is above `wanted`, else `end`. */
+  #behind(first: number, end: number, field: number, wanted: number): number {
     let low = first;
-    let high = first + view.getUint32(directory + 52, true);
+    let high = end;
     while (low < high) {
       const middle = (low + high) >>> 1;
-      if (getU64(view, this.#pointsStart + middle * POINT_BYTES + field) <= wanted)
+      if (getU64(this.#view, this.#pointsStart + middle * POINT_BYTES + field) <= wanted)
         low = middle + 1;
       else high = middle;
     }
-    const at = this.#pointsStart + Math.max(first, low - 1) * POINT_BYTES;
+    return low;
+  }
+
+  #pointAt(point: number): IndexPoint {
+    const view = this.#view;
+    const at = this.#pointsStart + point * POINT_BYTES;
     return {
       baseOffset: getU64(view, at),
       position: getU64(view, at + 8),

@@ -4,10 +4,12 @@
 import { assert } from "../lib/assert.ts";
 import { isAlone } from "../model/cluster.ts";
 import type { CommandCursor } from "../model/command-codec.ts";
-import type { Files } from "./disk.ts";
+import { indexArchive } from "./archive.ts";
+import { FileError, type Files } from "./disk.ts";
 import {
   decodeSegmentHeader,
   encodeSegmentHeader,
+  FILE_KINDS,
   fileName,
   parseFileName,
   SEGMENT_DATA_START,
@@ -16,14 +18,17 @@ import {
 import { corrupt, type Identity, readManifest, removeLeftovers, unusable } from "./identity.ts";
 import { replaceFile, runJob } from "./jobs.ts";
 import {
+  chainBefore,
   chainOf,
   freshSegment,
   type LiveSegment,
   newSegmentHeader,
   noteEntry,
+  openArchive,
   sealedOf,
 } from "./live-segment.ts";
 import {
+  type ArchiveFile,
   encodeChecked,
   encodeStateSlot,
   type HardState,
@@ -69,7 +74,10 @@ export interface RecoveredLog {
   readonly manifest: Manifest;
   readonly hardState: HardState;
   readonly stateCounter: number;
+  /** Archives among them, in the order of the log. */
   readonly sealed: readonly LiveSegment[];
+  /** The compaction point: the log goes on behind it. */
+  readonly compacted: ChainEnd;
   readonly active: LiveSegment;
   /** Header of a prepared segment, if there is one. */
   readonly spare: SegmentHeader | undefined;
@@ -108,14 +116,20 @@ export function recover(files: Files, options: RecoveryOptions): RecoveredLog {
   const unapplied: Uint8Array[] = [];
   const baseIndex = chain.index;
   const sealed: LiveSegment[] = [];
+  const compacted = manifest.compacted ?? CHAIN_START;
   let previous = CHAIN_START;
+  if (compacted.index > baseIndex)
+    throw corrupt(
+      `Cannot rebuild the state: it ends at index ${baseIndex}, and the log begins after ${compacted.index}`,
+    );
 
-  // A set of files that was not complete.
+  // A set of files that was not complete, and what was unlinked in part.
   for (const sequence of manifest.incoming) {
-    for (const kind of ["log", "index", "delta", "base"] as const)
-      files.remove(fileName(sequence, kind));
+    for (const kind of FILE_KINDS) files.remove(fileName(sequence, kind));
   }
   if (manifest.incoming.length > 0) files.syncDirectory();
+  // The next manifest need not name them: their numbers are never used again.
+  manifest = { ...manifest, incoming: [] };
 
   /** Empty segments, to be taken away once it is certain that the node starts: a refused directory stays as it was. */
   const unneeded: string[] = [];
@@ -137,8 +151,27 @@ export function recover(files: Files, options: RecoveryOptions): RecoveredLog {
     };
   };
 
+  const archives = [...manifest.archives];
+  const openArchives = (firstIndex: number): void => {
+    for (
+      let next = archives[0];
+      next !== undefined && next.firstIndex < firstIndex;
+      next = archives[0]
+    ) {
+      sealed.push(recoverArchive(files, next, meta, options.report));
+      archives.shift();
+    }
+  };
   for (const segment of manifest.segments) {
-    const live = openSealed(files, segment, meta, previous);
+    openArchives(segment.firstIndex);
+    // Below the compaction point there may be gaps between what is left; above it there is none.
+    if (segment.firstIndex > compacted.index && previous.index < compacted.index)
+      previous = compacted;
+    const isUnbroken = segment.firstIndex === previous.index + 1;
+    if (segment.firstIndex > compacted.index && !isUnbroken)
+      throw corrupt(`Cannot find the entries after index ${previous.index}`);
+    const before = chainBefore(segment, previous);
+    const live = openSealed(files, segment, meta, before);
     const isFolded = segment.lastIndex <= baseIndex;
     if (segment.isDerived && !isFolded) {
       const delta = foldFile(files, fileName(segment.sequence, "delta"), options.fold);
@@ -159,7 +192,7 @@ export function recover(files: Files, options: RecoveryOptions): RecoveredLog {
       const result = scanSegment(
         files,
         fileName(segment.sequence, "log"),
-        { salt: live.salt, from: SEGMENT_DATA_START, end: segment.validBytes, chain: previous },
+        { salt: live.salt, from: SEGMENT_DATA_START, end: segment.validBytes, chain: before },
         replayInto({ ...live, terms: [] }, index),
       );
       if (result.fault !== undefined || result.chain.index !== segment.lastIndex) {
@@ -173,6 +206,8 @@ export function recover(files: Files, options: RecoveryOptions): RecoveredLog {
     previous = live.chain;
     sealed.push(live);
   }
+  openArchives(Number.POSITIVE_INFINITY);
+  if (previous.index < compacted.index) previous = compacted;
   if (chain.index < previous.index)
     throw corrupt(
       `Cannot rebuild the state: it ends at index ${chain.index}, the sealed log at ${previous.index}`,
@@ -330,6 +365,7 @@ export function recover(files: Files, options: RecoveryOptions): RecoveredLog {
     hardState,
     stateCounter,
     sealed,
+    compacted,
     active,
     spare,
     nextSequence,
@@ -337,7 +373,12 @@ export function recover(files: Files, options: RecoveryOptions): RecoveredLog {
     replayedEntries,
     appliedChain,
     unapplied,
-    terms: [...sealed, active].flatMap((segment) => segment.terms),
+    terms: [
+      ...(compacted.index === 0 ? [] : [[compacted.index, compacted.term] as const]),
+      ...[...sealed, active]
+        .filter(({ firstIndex }) => firstIndex > compacted.index)
+        .flatMap(({ terms }) => terms),
+    ],
   };
 }
 
@@ -396,6 +437,7 @@ function openSealed(
   if (header.clusterId !== meta.clusterId)
     throw corrupt(`Cannot use ${name}: it belongs to cluster ${header.clusterId}`);
   return {
+    kind: "log",
     sequence: segment.sequence,
     salt: header.salt,
     fileBytes: header.fileBytes,
@@ -409,11 +451,37 @@ function openSealed(
     },
     position: segment.validBytes,
     isDerived: segment.isDerived,
+    isDamaged: false,
+    isRepairing: false,
     deltaBytes: 0,
     index: new GrowingIndex(),
     terms: segment.terms.map(([index, term]) => [index, term]),
     entryPoints: [],
   };
+}
+
+/** An archive with its index, which is made again when it was lost. */
+function recoverArchive(
+  files: Files,
+  archive: ArchiveFile,
+  meta: Meta,
+  report: RecoveryOptions["report"],
+): LiveSegment {
+  const { sequence, validBytes } = archive;
+  const name = fileName(sequence, "archive");
+  const size = files.size(name);
+  if (size === undefined || size < validBytes)
+    throw corrupt(`Cannot find ${name} whole: it has ${size ?? "no"} bytes of ${validBytes}`);
+  const bytes = files.map(fileName(sequence, "index"));
+  const index = bytes && IndexFile.open(bytes, sequence, meta.clusterId);
+  if (index !== undefined) return openArchive(archive, index);
+  report("index_rebuilt", { segment: sequence });
+  try {
+    return openArchive(archive, indexArchive(files, { ...archive, clusterId: meta.clusterId }));
+  } catch (error) {
+    if (error instanceof FileError && error.kind === "damaged") throw corrupt(error.message);
+    throw error;
+  }
 }
 
 /** Headers of the segments that the manifest does not know yet: the active one, what was rolled just before, the spare. */

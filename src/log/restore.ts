@@ -21,6 +21,7 @@ import { CHAIN_START, type ChainEnd, scanSegment } from "./segment-scan.ts";
 const CLUSTER_PLACES: Readonly<Record<string, { readonly id: number; readonly checksum: number }>> =
   {
     log: { id: 32, checksum: 52 },
+    archive: { id: 32, checksum: 52 },
     base: { id: 24, checksum: 92 },
   };
 
@@ -83,12 +84,14 @@ export class Restore implements BackupVisitor {
     this.#install();
     const { segments } = readManifest(this.#files);
     const all: SealedSegment[] = [...segments];
+    const { compacted } = head.offer;
     for (const [i, part] of head.open.entries()) {
       const sequence = this.#openSequences[i];
       assert(sequence !== undefined, "Every part came");
-      all.push(this.#seal(sequence, part.salt, part.bytes, endOf(all.at(-1)), head.applied));
+      const end = endOf(all.at(-1), compacted);
+      all.push(this.#seal(sequence, part.salt, part.bytes, end, head.applied));
     }
-    const { index, term, checksum } = endOf(all.at(-1));
+    const { index, term, checksum } = endOf(all.at(-1), compacted);
     const { applied } = head;
     if (index !== applied.index || term !== applied.term || checksum !== applied.checksum)
       throw damaged(
@@ -157,6 +160,7 @@ export class Restore implements BackupVisitor {
       lastTerm: end.term,
       lastChecksum: end.checksum,
       lastTimestampMs: end.timestampMs,
+      previousChecksum: chain.checksum,
       terms,
       validBytes,
       isDerived: true,
@@ -219,9 +223,10 @@ const raise = (error: FileError | undefined): void => {
 const damaged = (what: string): FileError =>
   new FileError("damaged", `Cannot use the backup: ${what}`);
 
-const endOf = (segment: SealedSegment | undefined): ChainEnd =>
-  segment === undefined
-    ? CHAIN_START
+/** Where the log ends that has this newest segment; what lies below the compaction point is no log any more. */
+const endOf = (segment: SealedSegment | undefined, compacted: ChainEnd | null): ChainEnd =>
+  segment === undefined || segment.lastIndex <= (compacted?.index ?? 0)
+    ? (compacted ?? CHAIN_START)
     : {
         index: segment.lastIndex,
         term: segment.lastTerm,

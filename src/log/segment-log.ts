@@ -4,8 +4,9 @@
 import { assert } from "../lib/assert.ts";
 import { FatalError } from "../lib/fatal.ts";
 import { doublingBounds, Histogram } from "../lib/histogram.ts";
+import { ArchiveRepair } from "./archive-repair.ts";
 import type { BackupHead, OpenPart } from "./backup-format.ts";
-import type { Disk, DiskCompletion, DiskFile } from "./disk.ts";
+import { type Disk, type DiskCompletion, type DiskFile, FileError } from "./disk.ts";
 import { EntryReader } from "./entry-reader.ts";
 import { IncomingFiles, type OfferedFiles } from "./file-set.ts";
 import {
@@ -16,9 +17,11 @@ import {
   readEntryHeader,
   SEGMENT_DATA_START,
 } from "./format.ts";
-import { freshSegment, type LiveSegment, noteEntry } from "./live-segment.ts";
+import { freshSegment, type LiveSegment, nameOf, noteEntry } from "./live-segment.ts";
+import type { Floors } from "./live-share.ts";
 import type { HardState } from "./metadata.ts";
 import { GrowingIndex } from "./offset-index.ts";
+import { OpenFiles } from "./open-files.ts";
 import type { RecoveredLog } from "./recovery.ts";
 import { SegmentReader } from "./segment-reader.ts";
 import { SegmentRepair } from "./segment-repair.ts";
@@ -53,6 +56,16 @@ export interface LogProbe {
 }
 
 const APPEND_TOKEN = 0;
+/** What there is to offer before anything is complete. */
+const NOTHING_OFFERED: OfferedFiles = {
+  index: 0,
+  term: 0,
+  segments: [],
+  archives: [],
+  compacted: null,
+  base: null,
+};
+
 /** The log of one node. */
 export class SegmentLog {
   readonly segments = new SegmentSet();
@@ -70,7 +83,10 @@ export class SegmentLog {
   };
   /** Called with a sealed segment that was found damaged. True: it is being repaired; else the node stops. */
   onDamaged: (segment: LiveSegment, message: string) => boolean = () => false;
+  /** Called when the log begins later than before: entries up to this index are gone. */
+  onCompacted: (index: number) => void = () => undefined;
   readonly #disk: Disk;
+  readonly #open: OpenFiles;
   readonly #limits: LogLimits;
   readonly #upkeep: Upkeep;
   readonly #clusterId: string;
@@ -101,6 +117,7 @@ export class SegmentLog {
     this.#limits = limits;
     this.#randomSalt = options.randomSalt;
     this.#clusterId = recovered.meta.clusterId;
+    this.segments.compacted = recovered.compacted;
     for (const segment of recovered.sealed) this.segments.add(segment);
     this.segments.add(recovered.active);
     this.#upkeep = new Upkeep({ ...options, segments: this.segments });
@@ -109,21 +126,42 @@ export class SegmentLog {
     this.#syncedIndex = recovered.active.chain.index;
     this.#framedIndex = 0;
     this.tail = new TailBuffer(disk, limits.slabBytes, limits.tailBytes);
-    this.reader = new SegmentReader(disk, this.segments, this.tail);
-    this.entries = new EntryReader(disk, this.segments, this.tail);
+    this.#open = new OpenFiles(disk);
+    this.reader = new SegmentReader(disk, this.segments, this.tail, this.#open);
+    this.entries = new EntryReader(disk, this.segments, this.tail, this.#open);
     this.reader.onDamage = (segment, message) => this.#damaged(segment, message);
     this.#upkeep.onDamage = this.reader.onDamage;
     this.entries.onDamage = this.reader.onDamage;
+    this.#upkeep.onReclaimed = (olds) => this.#reclaimed(olds);
+    // Before the first entry of an empty log that is a part of one.
+    this.#end = recovered.compacted;
   }
 
   /** The newest entry that was handed to the disk. */
   get placedEnd(): ChainEnd {
-    return this.segments.size === 0 ? this.#end : this.segments.active.chain;
+    return this.segments.hasActive ? this.segments.active.chain : this.#end;
   }
 
-  /** The first entry that the log still has. */
+  /** The first index that is still served as an entry; nobody below it can be followed, watched or fed from the log. */
   get firstIndex(): number {
-    return this.segments.all()[0]?.firstIndex ?? this.#end.index + 1;
+    return this.segments.compacted.index + 1;
+  }
+
+  #reclaimed(olds: readonly LiveSegment[]): void {
+    this.reader.forget();
+    this.entries.forget();
+    for (const { sequence } of olds) this.#open.drop(sequence);
+    this.onCompacted(this.segments.compacted.index);
+  }
+
+  /** Gives space back in the background. Call often; it paces itself. */
+  reclaim(nowMs: number, floors: Floors): void {
+    this.#upkeep.reclaim(nowMs, floors);
+  }
+
+  /** Gives back what can be given back, without pauses. */
+  reclaimNow(): void {
+    this.#upkeep.reclaimer.hurry();
   }
 
   /** Highest index that is durable here. */
@@ -148,11 +186,11 @@ export class SegmentLog {
 
   /** Bytes of the log's files, as prepared. */
   get segmentBytes(): number {
+    const newest = this.segments.hasActive ? this.segments.active : undefined;
     return this.segments
       .all()
       .reduce(
-        (sum, segment) =>
-          sum + (segment === this.segments.active ? segment.fileBytes : segment.position),
+        (sum, segment) => sum + (segment === newest ? segment.fileBytes : segment.position),
         0,
       );
   }
@@ -164,9 +202,24 @@ export class SegmentLog {
     readonly freeBytes: number;
     readonly merges: number;
     readonly scrubbed: number;
+    readonly archives: number;
+    readonly liveBytes: number;
+    readonly deadBytes: number;
+    readonly reclaimRuns: number;
+    readonly reclaimedFiles: number;
+    readonly reclaimedBytes: number;
+    readonly compactedIndex: number;
   } {
+    const { probe } = this.#upkeep.reclaimer;
     return {
       segments: this.segments.all().length,
+      archives: this.segments.all().filter(({ kind }) => kind === "archive").length,
+      liveBytes: probe.liveBytes,
+      deadBytes: probe.deadBytes,
+      reclaimRuns: probe.runs,
+      reclaimedFiles: probe.files,
+      reclaimedBytes: probe.bytes,
+      compactedIndex: this.segments.compacted.index,
       underived: this.#upkeep.underivedCount,
       freeBytes: this.#upkeep.freeBytes,
       merges: this.#upkeep.merges,
@@ -324,9 +377,9 @@ export class SegmentLog {
     this.reader.forget();
     this.entries.forget();
     const dropped: LiveSegment[] = [];
-    while (this.segments.size > 0 && this.segments.active.firstIndex > end.index)
+    while (this.segments.hasActive && this.segments.active.firstIndex > end.index)
       dropped.push(this.segments.dropNewest());
-    if (this.segments.size > 0) this.#shorten(this.segments.active, end);
+    if (this.segments.hasActive) this.#shorten(this.segments.active, end);
     this.#end = end;
     this.#upkeep.cut(dropped, () => {
       this.#isCutting = false;
@@ -372,7 +425,8 @@ export class SegmentLog {
 
   /** Notes damage and stops, unless somebody has the same entries and repairs the segment. */
   #damaged(segment: LiveSegment, message: string): void {
-    const isSealed = segment !== this.segments.active;
+    const isSealed = !this.segments.hasActive || segment !== this.segments.active;
+    segment.isDamaged = true;
     if (!isSealed || !this.onDamaged(segment, message)) this.#upkeep.damaged(message);
   }
 
@@ -386,9 +440,47 @@ export class SegmentLog {
     return this.segments.all().includes(damaged) && this.#upkeep.mayReplace(damaged);
   }
 
+  /** Whether a segment or archive is still of the log. */
+  has(segment: LiveSegment): boolean {
+    return this.segments.has(segment);
+  }
+
   /** Begins to make a damaged segment anew. */
   repair(damaged: LiveSegment): SegmentRepair {
     return new SegmentRepair(damaged, this.#upkeep.host, this.#clusterId, this.#randomSalt());
+  }
+
+  /** Whether the state no longer needs the entries of a segment, or there are none: its records are enough. */
+  mayKeepRecordsAlone(damaged: LiveSegment): boolean {
+    const mayRepair = this.mayRepair(damaged) && !damaged.isRepairing;
+    return mayRepair && damaged.isDerived && damaged.chain.index <= this.#upkeep.baseIndex;
+  }
+
+  /** Nobody has what a damaged segment held that the state needs: others have to fill this node anew after its next start. */
+  giveUp(damaged: LiveSegment): void {
+    this.#upkeep.damaged(`Cannot get back what was in ${nameOf(damaged)}: no peer has its entries`);
+  }
+
+  /** Asks for a base that goes as far as it can. */
+  wantBase(): void {
+    this.#upkeep.reclaimer.wantsBase = true;
+  }
+
+  /** Begins to make an archive of what is alive in a damaged file. */
+  repairRecords(damaged: LiveSegment, floorOf: Floors["floorOf"]): ArchiveRepair {
+    return new ArchiveRepair(damaged, this.#upkeep.host, this.#clusterId, floorOf);
+  }
+
+  /** Every record that is alive was fetched: verifies them and puts them in the place of the damaged file. */
+  repairedRecords(repair: ArchiveRepair, done: (error: FileError | undefined) => void): void {
+    const take = (archive: LiveSegment | undefined): void =>
+      this.#upkeep.reclaimer.replace(repair.damaged, archive, () => done(undefined));
+    if (repair.isEmpty) take(undefined);
+    else
+      repair.verify(
+        (name) => this.#disk.files.map(name),
+        (found) => (found instanceof FileError ? done(found) : take(found)),
+      );
   }
 
   /** A segment was made anew and is verified: it takes the place of the damaged one. */
@@ -415,9 +507,10 @@ export class SegmentLog {
   /** Bytes of the log behind the entry `index`, to about the spacing of entry points. */
   bytesBehind(index: number): number {
     if (index >= this.placedEnd.index) return 0;
-    const segment = this.segments.withEntry(index + 1);
-    const point = segment.entryPoints.findLast((known) => known.index <= index + 1);
-    return this.bytesAfter(index + 1) + segment.position - (point?.position ?? SEGMENT_DATA_START);
+    const next = Math.max(index + 1, this.firstIndex);
+    const segment = this.segments.withEntry(next);
+    const point = segment.entryPoints.findLast((known) => known.index <= next);
+    return this.bytesAfter(next) + segment.position - (point?.position ?? SEGMENT_DATA_START);
   }
 
   /** What another node may be filled with; undefined while there is nothing that would be worth it. */
@@ -430,10 +523,10 @@ export class SegmentLog {
    * with bytes that may go on beyond the entry.
    */
   filesUpTo(appliedIndex: number): Pick<BackupHead, "offer" | "open"> {
-    const offer = this.offer() ?? { index: 0, term: 0, segments: [], base: null };
+    const offer = this.offer() ?? NOTHING_OFFERED;
     const open: OpenPart[] = [];
-    for (const { sequence, salt, firstIndex, chain, position } of this.segments.all()) {
-      if (chain.index <= offer.index || firstIndex > appliedIndex) continue;
+    for (const { kind, sequence, salt, firstIndex, chain, position } of this.segments.all()) {
+      if (kind !== "log" || chain.index <= offer.index || firstIndex > appliedIndex) continue;
       open.push({ sequence, salt, firstIndex, bytes: position });
     }
     return { offer, open };
@@ -462,13 +555,12 @@ export class SegmentLog {
 
   /** Closes the files; nothing may be under way. */
   close(): void {
-    this.reader.close();
-    this.entries.close();
+    this.#open.close();
     this.#file?.close();
   }
 
   #roll(commitIndex: number): boolean {
-    const sealed = this.segments.size === 0 ? undefined : this.segments.active;
+    const sealed = this.segments.hasActive ? this.segments.active : undefined;
     const spare = this.#upkeep.takeSpare(sealed, Math.min(commitIndex, this.#syncedIndex));
     if (spare === undefined) return false;
     this.segments.add(freshSegment(spare, sealed?.chain ?? this.#end));

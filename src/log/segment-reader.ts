@@ -1,5 +1,5 @@
-// Reads records of one partition: from memory while the tail buffer has them, else from the segment in pieces, entry by
-// entry, verifying what comes from the disk at each read. The only file of this ring that may wait.
+// Reads records of one partition: from memory while the tail buffer has them, else from segments and archives in pieces,
+// entry by entry, verifying what comes from the disk at each read. The only file of this ring that may wait.
 
 import { assert } from "../lib/assert.ts";
 import { viewOf } from "../lib/bytes.ts";
@@ -7,18 +7,18 @@ import { crc32 } from "../lib/checksum.ts";
 import { FatalError } from "../lib/fatal.ts";
 import { COMMAND, CommandCursor } from "../model/command-codec.ts";
 import { RecordCursor, type RecordSlice } from "../model/record.ts";
-import type { Disk, DiskFile } from "./disk.ts";
+import type { Disk } from "./disk.ts";
 import {
   ENTRY_HEADER_BYTES,
   FRAME_BYTES,
-  fileName,
   isFrameAt,
   newEntryHeader,
   readEntryHeader,
   verifyEntry,
 } from "./format.ts";
-import type { LiveSegment } from "./live-segment.ts";
+import { type LiveSegment, nameOf } from "./live-segment.ts";
 import { partitionKey } from "./offset-index.ts";
+import type { OpenFile, OpenFiles } from "./open-files.ts";
 import type { SegmentSet } from "./segment-set.ts";
 import type { TailBuffer } from "./tail-buffer.ts";
 
@@ -30,6 +30,12 @@ export interface ReadRange {
   readonly endOffset: number;
   readonly maxRecords: number;
   readonly maxBytes: number;
+}
+
+/** Records as they are stored, with the entry that brought them. */
+export interface StoredSlice extends RecordSlice {
+  readonly raftIndex: number;
+  readonly term: number;
 }
 
 /** How far a floor may be raised. */
@@ -49,6 +55,8 @@ interface Walk {
   readonly topicId: number;
   readonly partition: number;
   readonly endOffset: number;
+  /** Of the set when it began: where it stands counts for nothing once records lie elsewhere. */
+  readonly generation: number;
   segment: LiveSegment;
   position: number;
   /** Next wanted offset. */
@@ -58,7 +66,7 @@ interface Walk {
   /** The entry that gave the last slice: a read that ended inside it goes on there. */
   lastPosition: number;
   lastOffset: number;
-  readonly slices: RecordSlice[];
+  readonly slices: StoredSlice[];
 }
 
 /** Where a read of a partition ended. */
@@ -77,7 +85,7 @@ export class SegmentReader {
   readonly #disk: Disk;
   readonly #segments: SegmentSet;
   readonly #tail: TailBuffer;
-  readonly #files = new Map<number, DiskFile>();
+  readonly #files: OpenFiles;
   readonly #header = newEntryHeader();
   readonly #commands = new CommandCursor();
   /** Where the last read of a partition ended, so that going on does not search again. */
@@ -92,13 +100,14 @@ export class SegmentReader {
   /** Called with what was found damaged, before the read rejects. */
   onDamage: (segment: LiveSegment, message: string) => void = () => undefined;
 
-  constructor(disk: Disk, segments: SegmentSet, tail: TailBuffer) {
+  constructor(disk: Disk, segments: SegmentSet, tail: TailBuffer, files: OpenFiles) {
     this.#disk = disk;
+    this.#files = files;
     this.#segments = segments;
     this.#tail = tail;
   }
 
-  /** Forgets where reads ended: the log was cut, or a segment took the place of another. Reads under way look again. */
+  /** Forgets where reads ended: the log was cut, or records lie elsewhere. Reads under way look again. */
   forget(): void {
     this.#ends.clear();
     this.#generation += 1;
@@ -116,7 +125,7 @@ export class SegmentReader {
    * gives up its turn.
    * Answers at once when memory has it; a promise rejects with `FatalError` when the disk gave back damaged bytes.
    */
-  read(range: ReadRange): readonly RecordSlice[] | Promise<readonly RecordSlice[]> {
+  read(range: ReadRange): readonly StoredSlice[] | Promise<readonly StoredSlice[]> {
     const walk = this.#begin(range);
     if (walk === undefined) return [];
     return this.#walkMemory(walk) || walk.slices.length > 0
@@ -133,6 +142,7 @@ export class SegmentReader {
       topicId: range.topicId,
       partition: range.partition,
       endOffset: range.endOffset,
+      generation: this.#segments.generation,
       segment: start.segment,
       position: start.position,
       offset: range.offset,
@@ -157,8 +167,8 @@ export class SegmentReader {
     return found && { segment: found.segment, position: found.point.position };
   }
 
-  #end(walk: Walk): readonly RecordSlice[] {
-    if (walk.slices.length > 0) {
+  #end(walk: Walk): readonly StoredSlice[] {
+    if (walk.slices.length > 0 && walk.generation === this.#segments.generation) {
       if (this.#ends.size > 4096) this.#ends.clear();
       const { segment, lastOffset, lastPosition, offset, position } = walk;
       this.#ends.set(walk.key, { segment, lastOffset, lastPosition, offset, position });
@@ -184,25 +194,33 @@ export class SegmentReader {
   #isDone(walk: Walk): boolean {
     if (walk.offset >= walk.endOffset || walk.records <= 0 || walk.bytes <= 0) return true;
     if (walk.position < walk.segment.position) return false;
-    const next = this.#segments.afterOf(walk.key, walk.segment);
+    const next = this.#segments.afterOf(walk.key, walk.segment, walk.offset);
     if (next === undefined) return true;
     walk.segment = next;
     walk.position = next.index.find(walk.key, walk.offset)?.position ?? next.position;
     return this.#isDone(walk);
   }
 
-  async #walkDisk(walk: Walk): Promise<readonly RecordSlice[]> {
+  async #walkDisk(walk: Walk): Promise<readonly StoredSlice[]> {
     // Turns go by between the pieces of one read: none of them is anybody else's before the read has ended.
     const pieces: Uint8Array[] = [];
+    // What a read stands in stays open to its end, reclaimed or not.
+    const held: OpenFile[] = [];
     try {
-      return await this.#walkPieces(walk, pieces);
+      return await this.#walkPieces(walk, pieces, held);
     } finally {
+      for (const open of held) this.#files.release(open);
       this.#retire(pieces);
     }
   }
 
-  async #walkPieces(walk: Walk, pieces: Uint8Array[]): Promise<readonly RecordSlice[]> {
+  async #walkPieces(
+    walk: Walk,
+    pieces: Uint8Array[],
+    held: OpenFile[],
+  ): Promise<readonly StoredSlice[]> {
     let wanted = PIECE_BYTES;
+    let open: { readonly segment: LiveSegment; readonly file: OpenFile } | undefined;
     let generation = this.#generation;
     for (;;) {
       if (generation !== this.#generation) {
@@ -221,7 +239,11 @@ export class SegmentReader {
       const length = Math.min(wanted, segment.position - position);
       const piece = this.#piece(length);
       pieces.push(piece);
-      const count = await this.#disk.read(this.#file(segment), position, piece, length);
+      if (open?.segment !== segment) {
+        open = { segment, file: this.#files.acquire(segment) };
+        held.push(open.file);
+      }
+      const count = await this.#disk.read(open.file.file, position, piece, length);
       if (generation !== this.#generation) continue;
       const bytes = piece.subarray(0, count);
       const end = this.#walkBytes(walk, bytes, viewOf(bytes), 0, count, true);
@@ -286,7 +308,7 @@ export class SegmentReader {
     position: number,
     isFromDisk: boolean,
   ): void {
-    const { dataBytes, commandBytes, timestampMs } = this.#header;
+    const { dataBytes, commandBytes, timestampMs, term, index: raftIndex } = this.#header;
     let data = at + ENTRY_HEADER_BYTES;
     const commands = this.#commands.reset(
       bytes,
@@ -309,7 +331,16 @@ export class SegmentReader {
           `records from offset ${baseOffset} have a checksum that does not hold`,
         );
       }
-      walk.slices.push({ bytes, start, end: data, baseOffset, count, timestampMs });
+      walk.slices.push({
+        bytes,
+        start,
+        end: data,
+        baseOffset,
+        count,
+        timestampMs,
+        raftIndex,
+        term,
+      });
       walk.lastPosition = position;
       walk.lastOffset = baseOffset;
       walk.records -= baseOffset + count - walk.offset;
@@ -319,7 +350,7 @@ export class SegmentReader {
   }
 
   #damaged(segment: LiveSegment, position: number, what: string): never {
-    const message = `Cannot read ${fileName(segment.sequence, "log")} at ${position}: ${what}`;
+    const message = `Cannot read ${nameOf(segment)} at ${position}: ${what}`;
     this.onDamage(segment, message);
     throw new FatalError("log_corrupt", message);
   }
@@ -337,46 +368,85 @@ export class SegmentReader {
     if (isFirst && this.#retired.length > 0) this.onRetire();
   }
 
-  #file(segment: LiveSegment): DiskFile {
-    const open = this.#files.get(segment.sequence);
-    if (open !== undefined) return open;
-    // Never closed before the log is: 20,000 descriptors are 1.2 TiB of segments, and a read may be under way.
-    const file = this.#disk.open(fileName(segment.sequence, "log"));
-    this.#files.set(segment.sequence, file);
-    return file;
+  /**
+   * Stored bytes of a partition's records in `[from, to)`, exact to the record. Nothing below `from` is looked at: it may be
+   * gone. Undefined: some of these are gone as well, because the floor rose over them meanwhile.
+   */
+  async bytesBetween(
+    topicId: number,
+    partition: number,
+    from: number,
+    to: number,
+  ): Promise<number | undefined> {
+    const key = partitionKey(topicId, partition);
+    for (;;) {
+      const { generation } = this.#segments;
+      let bytes = 0;
+      let covered = from;
+      let isWhole = true;
+      for (const segment of [...this.#segments.of(key)]) {
+        const held = segment.index.range(key);
+        if (held === undefined || held.nextOffset <= from || held.firstOffset >= to) continue;
+        isWhole &&= held.firstOffset <= covered;
+        covered = held.nextOffset;
+        // From a point on, or up to one, the index knows; what lies between is read.
+        const first = held.firstOffset < from ? segment.index.findAfter(key, from) : undefined;
+        const readTo = Math.min(first?.baseOffset ?? held.nextOffset, to);
+        const isFromStart = held.firstOffset >= from;
+        let begin = isFromStart ? 0 : (first?.bytesBefore ?? held.bytes);
+        if (!isFromStart) {
+          const read = await this.#bytesRead(topicId, partition, from, readTo);
+          isWhole &&= read !== undefined;
+          bytes += read ?? 0;
+          if (readTo >= to) continue;
+        }
+        if (held.nextOffset <= to) {
+          bytes += held.bytes - begin;
+          continue;
+        }
+        const last = segment.index.find(key, to);
+        if (last === undefined) continue;
+        begin = Math.min(begin, last.bytesBefore);
+        const read = await this.#bytesRead(topicId, partition, last.baseOffset, to);
+        isWhole &&= read !== undefined;
+        bytes += last.bytesBefore - begin + (read ?? 0);
+      }
+      if (!isWhole || covered < to) return undefined;
+      // Where records were moved meanwhile, some may have been counted twice.
+      if (generation === this.#segments.generation) return bytes;
+    }
   }
 
-  /**
-   * Stored bytes of a partition before `offset`, counted from the oldest segment that the log still has.
-   * Exact to the record.
-   */
-  async bytesBefore(topicId: number, partition: number, offset: number): Promise<number> {
-    const key = partitionKey(topicId, partition);
-    const found = this.#segments.find(key, offset);
-    if (found === undefined) return 0;
-    let bytes = found.point.bytesBefore;
-    for (const segment of this.#segments.of(key)) {
-      if (segment === found.segment) break;
-      bytes += segment.index.range(key)?.bytes ?? 0;
-    }
+  /** Stored bytes of the records in `[from, to)`, by reading them; undefined when some of them are gone. */
+  async #bytesRead(
+    topicId: number,
+    partition: number,
+    from: number,
+    to: number,
+  ): Promise<number | undefined> {
     const cursor = new RecordCursor();
-    for (let at = found.point.baseOffset; at < offset; ) {
+    let bytes = 0;
+    for (let at = from; at < to; ) {
       const slices = await this.read({
         topicId,
         partition,
         offset: at,
-        endOffset: offset,
+        endOffset: to,
         maxRecords: Number.MAX_SAFE_INTEGER,
         maxBytes: 1 << 20,
       });
-      if (slices.length === 0) break;
+      if (slices.length === 0) return undefined;
       for (const slice of slices) {
+        if (slice.baseOffset > at) return undefined;
+        cursor.reset(slice.bytes, slice.start, slice.end);
+        let offset = slice.baseOffset;
+        while (offset < at && cursor.next()) offset += 1;
+        const start = cursor.position;
         const end = slice.baseOffset + slice.count;
-        if (end <= offset) bytes += slice.end - slice.start;
+        if (end <= to) bytes += slice.end - start;
         else {
-          cursor.reset(slice.bytes, slice.start, slice.end);
-          for (let i = slice.baseOffset; i < offset && cursor.next(); i++);
-          bytes += cursor.position - slice.start;
+          while (offset < to && cursor.next()) offset += 1;
+          bytes += cursor.position - start;
         }
         at = end;
       }
@@ -400,18 +470,24 @@ export class SegmentReader {
     },
   ): Promise<RetentionFloor> {
     const key = partitionKey(range.topicId, range.partition);
+    const { topicId, partition } = range;
     let { offset } = range;
     let { bytesBelow } = limits;
-    let cumulative = 0;
-    for (const segment of this.#segments.of(key)) {
+    for (const segment of [...this.#segments.of(key)]) {
       const held = segment.index.range(key);
-      if (held === undefined) continue;
-      cumulative += held.bytes;
-      if (held.nextOffset <= offset) continue;
-      const mayGo = held.lastTimestampMs <= limits.olderThanMs || cumulative <= limits.dropToBytes;
-      if (!mayGo || held.nextOffset >= range.endOffset) break;
+      if (held === undefined || held.nextOffset <= offset) continue;
+      // The floor rose meanwhile, and what lay below it is gone: another pass finds the rest.
+      if (held.firstOffset > offset) return { startOffset: offset, bytesBelow, isNewest: false };
+      if (held.nextOffset >= range.endOffset) break;
+      const isOld = held.lastTimestampMs <= limits.olderThanMs;
+      if (!isOld && bytesBelow >= limits.dropToBytes) break;
+      const rest =
+        held.firstOffset >= offset
+          ? held.bytes
+          : await this.bytesBetween(topicId, partition, offset, held.nextOffset);
+      if (rest === undefined || !(isOld || bytesBelow + rest <= limits.dropToBytes)) break;
       offset = held.nextOffset;
-      bytesBelow = cumulative;
+      bytesBelow += rest;
     }
     // Times never go back: where even the point before the floor is young enough, nothing has to be read.
     const before = this.#segments.find(key, offset)?.point;
@@ -430,6 +506,8 @@ export class SegmentReader {
       if (slices.length === 0) break;
       for (const slice of slices) {
         const end = slice.baseOffset + slice.count;
+        // The floor rose over what was to be counted, and it is gone: another pass finds the rest.
+        if (slice.baseOffset > offset) return { startOffset: offset, bytesBelow, isNewest: false };
         const isNewest = end >= range.endOffset;
         const mayGo = slice.timestampMs <= limits.olderThanMs || bytesBelow < limits.dropToBytes;
         if (!mayGo || isNewest) return { startOffset: offset, bytesBelow, isNewest };
@@ -440,11 +518,5 @@ export class SegmentReader {
       }
     }
     return { startOffset: offset, bytesBelow, isNewest: false };
-  }
-
-  /** Closes every open file; no read may be under way. */
-  close(): void {
-    for (const file of this.#files.values()) file.close();
-    this.#files.clear();
   }
 }

@@ -23,6 +23,7 @@ export class SegmentRepair {
 
   constructor(damaged: LiveSegment, host: FileSetHost, clusterId: string, salt: number) {
     this.damaged = damaged;
+    damaged.isRepairing = true;
     this.#host = host;
     this.#clusterId = clusterId;
     const [sequence = 0] = host.allocate(1);
@@ -71,6 +72,7 @@ export class SegmentRepair {
 
   /** It comes to nothing. */
   discard(): void {
+    this.damaged.isRepairing = false;
     const { sequence } = this.fresh;
     const names = (["log", "index", "delta"] as const).map((kind) => fileName(sequence, kind));
     this.#host.run({ kind: "remove_files", names }, () => undefined);

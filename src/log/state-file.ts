@@ -23,6 +23,8 @@ const MAGIC_HIGH = 0x54_41_54_53; // "STAT"
 const HEADER_BYTES = 96;
 const BLOCK_BYTES = 1 << 16;
 const BLOCK_HEADER_BYTES = 8;
+/** A sync of the log between two of these waits for so much at most. */
+const SYNC_BYTES = 1 << 20;
 
 /** What a delta or base says of itself. */
 export interface StateFileHeader {
@@ -62,6 +64,7 @@ export class StateFileWriter {
   readonly #block = new ByteWriter(BLOCK_BYTES + 1024);
   #position = HEADER_BYTES;
   #keyedEnd = 0;
+  #unsynced = 0;
 
   /** Makes the file. A leftover of a job that was cut off has been removed by the caller. */
   constructor(files: Files, name: string) {
@@ -102,6 +105,10 @@ export class StateFileWriter {
     this.#files.write(this.#name, this.#position + BLOCK_HEADER_BYTES, items);
     this.#position += BLOCK_HEADER_BYTES + items.length;
     this.#block.clear();
+    this.#unsynced += items.length;
+    if (this.#unsynced < SYNC_BYTES) return;
+    this.#unsynced = 0;
+    this.#files.sync(this.#name);
   }
 }
 

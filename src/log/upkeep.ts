@@ -7,8 +7,10 @@ import type { Disk, DiskCompletion, FileError } from "./disk.ts";
 import type { FileSetHost, OfferedFiles, OfferedSegment } from "./file-set.ts";
 import { encodeSegmentHeader, fileName, type SegmentHeader } from "./format.ts";
 import type { DiskJob, JobResult } from "./jobs.ts";
-import { type LiveSegment, newSegmentHeader, sealedOf } from "./live-segment.ts";
+import { archiveOf, type LiveSegment, newSegmentHeader, sealedOf } from "./live-segment.ts";
+import type { Floors } from "./live-share.ts";
 import {
+  type ArchiveFile,
   encodeChecked,
   encodeStateSlot,
   type HardState,
@@ -19,6 +21,7 @@ import {
   stateSlotPosition,
 } from "./metadata.ts";
 import { IndexFile } from "./offset-index.ts";
+import { Reclaimer } from "./reclaim.ts";
 import type { RecoveredLog } from "./recovery.ts";
 import type { SegmentSet } from "./segment-set.ts";
 
@@ -36,12 +39,18 @@ export interface LogLimits {
   readonly tailBytes: number;
   /** Deltas are merged when they weigh more than this, 1 MiB when absent, and more than a quarter of the base. */
   readonly mergeBytesMin?: number;
+  /** Newest sealed segments that stay whole for followers; 2 when absent. */
+  readonly segmentsKept?: number;
+  /** Bytes that reclaiming reads and writes in a second, eight times as many when space is short; 32 MiB when absent. */
+  readonly reclaimBytesPerSecond?: number;
   /** Every sealed segment is verified once in so many milliseconds; a week when absent. */
   readonly scrubPassMs?: number;
 }
 
 const MERGE_BYTES_MIN = 1 << 20;
 const MERGE_DELTAS_MAX = 64;
+const SEGMENTS_KEPT = 2;
+const RECLAIM_BYTES_PER_SECOND = 32 << 20;
 /** Sealed segments that could have their index, and do not, before writing waits too. */
 const UNDERIVED_MAX = 2;
 
@@ -51,6 +60,9 @@ export class Upkeep {
   onDamage: (segment: LiveSegment, message: string) => void = (_segment, message) => {
     this.damaged(message);
   };
+  /** Called when files went: the log begins later, or records lie elsewhere. */
+  onReclaimed: (olds: readonly LiveSegment[]) => void = () => undefined;
+  readonly reclaimer: Reclaimer;
   /** Merges so far. */
   merges = 0;
   readonly #disk: Disk;
@@ -99,12 +111,26 @@ export class Upkeep {
     this.#nextSequence = recovered.nextSequence;
     this.#stateCounter = recovered.stateCounter;
     this.#underived = recovered.sealed.filter((segment) => !segment.isDerived);
+    this.reclaimer = new Reclaimer({
+      segments: options.segments,
+      host: this.host,
+      files: options.disk.files,
+      clusterId: this.#clusterId,
+      segmentBytes: options.limits.segmentBytes,
+      segmentsKept: options.limits.segmentsKept ?? SEGMENTS_KEPT,
+      bytesPerSecond: options.limits.reclaimBytesPerSecond ?? RECLAIM_BYTES_PER_SECOND,
+      switchManifest: (change, then) =>
+        this.#switchManifest({ ...this.#manifest, ...change }, then),
+      reclaimed: (olds) => this.#reclaimed(olds),
+      onDamage: (segment, message) => this.onDamage(segment, message),
+    });
     // The spare comes with the first `maintain`: the vote that makes a leader must not wait behind its zeros.
   }
 
   /** Whether there is too little room for more records. */
   get isFull(): boolean {
-    return this.#freeBytes < this.#limits.reserveBytes;
+    // Freeing space may need another base beside the one that is there.
+    return this.#freeBytes < this.#limits.reserveBytes + (this.#manifest.base?.bytes ?? 0);
   }
 
   /** Room on the file system, in bytes, when last asked. */
@@ -115,6 +141,11 @@ export class Upkeep {
   /** Sealed segments verified since the start. */
   get scrubbedCount(): number {
     return this.#scrubbed;
+  }
+
+  /** How far the base goes. */
+  get baseIndex(): number {
+    return this.#manifest.base?.lastIndex ?? 0;
   }
 
   /** Sealed segments without an index. */
@@ -144,17 +175,51 @@ export class Upkeep {
     return spare;
   }
 
-  /** What another node may be filled with: the derived segments from the first on, without a gap; undefined for none. */
+  /**
+   * What another node may be filled with: archives, and the derived segments from the first on, without a gap above the
+   * compaction point; undefined for none. Reclaiming may unlink these files at any later turn: open them in this one.
+   */
   offer(): OfferedFiles | undefined {
+    const { compacted } = this.#segments;
     const segments: OfferedSegment[] = [];
+    const archives: ArchiveFile[] = [];
     for (const live of this.#segments.all()) {
       if (!live.isDerived) break;
-      segments.push({ ...sealedOf(live), salt: live.salt });
+      if (live.kind === "archive") archives.push(archiveOf(live));
+      else segments.push({ ...sealedOf(live), salt: live.salt });
     }
     const last = segments.at(-1);
-    if (last === undefined) return undefined;
+    const end =
+      last === undefined || last.lastIndex <= compacted.index
+        ? compacted
+        : { index: last.lastIndex, term: last.lastTerm };
+    if (end.index === 0) return undefined;
     const { base } = this.#manifest;
-    return { index: last.lastIndex, term: last.lastTerm, segments, base };
+    const compactedAt = compacted.index === 0 ? null : compacted;
+    return { index: end.index, term: end.term, segments, archives, compacted: compactedAt, base };
+  }
+
+  /** Files are of the log no more, and the manifest says so. */
+  #reclaimed(olds: readonly LiveSegment[]): void {
+    this.onReclaimed(olds);
+    const gone = new Set(olds.map(({ sequence }) => sequence));
+    const names = olds.flatMap(({ sequence, kind }) =>
+      ([kind, "index", "delta"] as const).map((each) => fileName(sequence, each)),
+    );
+    this.#run({ kind: "remove_files", names }, (error) => {
+      if (error !== undefined) return this.#jobFailed(error);
+      // The next manifest needs not name them.
+      const incoming = this.#manifest.incoming.filter((sequence) => !gone.has(sequence));
+      this.#manifest = { ...this.#manifest, incoming };
+      return undefined;
+    });
+  }
+
+  /** Gives space back, step by step. */
+  reclaim(nowMs: number, floors: Floors): void {
+    const freeBytes = this.#freeBytes;
+    const isShort = freeBytes < 2 * this.#limits.reserveBytes;
+    this.reclaimer.step({ nowMs, floors, freeBytes, isShort });
   }
 
   /** For a set of files that is built beside this log. */
@@ -211,7 +276,11 @@ export class Upkeep {
 
   /** All segments have ended, the newest of them before its time, and these hold nothing of the log any more. */
   cut(dropped: readonly LiveSegment[], then: () => void): void {
-    const kept = this.#segments.all();
+    // One whose end is on its way to the manifest is there until it has come.
+    const { incoming } = this.#manifest;
+    const kept = this.#segments
+      .all()
+      .filter(({ kind, sequence }) => kind === "log" && !incoming.includes(sequence));
     const underived = this.#underived.filter((segment) => !dropped.includes(segment));
     this.#underived.splice(0, this.#underived.length, ...underived);
     const openFrom = (this.#spare ?? this.#preparing)?.sequence ?? this.#nextSequence;
@@ -363,18 +432,24 @@ export class Upkeep {
   /** Where files begin that hold entries and are not in a manifest of these segments. */
   #openFrom(segments: readonly SealedSegment[]): number {
     const known = new Set(segments.map((sealed) => sealed.sequence));
-    const open = this.#segments.all().find((live) => !known.has(live.sequence));
+    const open = this.#segments
+      .all()
+      .find((live) => live.kind === "log" && !known.has(live.sequence));
     return open?.sequence ?? this.#manifest.openFrom;
   }
 
   /** Verifies the next sealed segment, unless one is being verified. */
   scrub(): void {
-    const derived = this.#segments.all().filter((segment) => segment.isDerived);
+    const derived = this.#segments
+      .all()
+      .filter(({ isDerived, isDamaged }) => isDerived && !isDamaged);
     const segment = derived[this.#scrubbed % Math.max(1, derived.length)];
     if (segment === undefined || this.#isScrubbing) return;
     this.#isScrubbing = true;
     const { sequence, salt, position, previous, chain } = segment;
-    const job = {
+    const clusterId = this.#clusterId;
+    const archive = { kind: "verify_archive", sequence, clusterId, validBytes: position } as const;
+    const log = {
       kind: "verify_segment",
       sequence,
       salt,
@@ -383,7 +458,7 @@ export class Upkeep {
       chain: previous,
       lastIndex: chain.index,
     } as const;
-    this.#run(job, (error) => {
+    this.#run(segment.kind === "log" ? log : archive, (error) => {
       this.#isScrubbing = false;
       this.#scrubbed += 1;
       // One that was replaced meanwhile is gone.
@@ -394,6 +469,7 @@ export class Upkeep {
 
   /** Whether a damaged segment may be replaced now: those before it are in the manifest. */
   mayReplace(segment: LiveSegment): boolean {
+    if (this.#manifest.incoming.includes(segment.sequence)) return false;
     return segment.isDerived || this.#underived[0] === segment;
   }
 
@@ -402,9 +478,12 @@ export class Upkeep {
     const baseIndex = this.#manifest.base?.lastIndex ?? 0;
     const unmerged = this.#segments
       .all()
-      .filter((segment) => segment.isDerived && segment.chain.index > baseIndex);
+      .filter(
+        ({ kind, isDerived, chain }) => kind === "log" && isDerived && chain.index > baseIndex,
+      );
     const bytes = unmerged.reduce((sum, segment) => sum + segment.deltaBytes, 0);
     const isDue =
+      (unmerged.length > 0 && this.reclaimer.wantsBase) ||
       unmerged.length > MERGE_DELTAS_MAX ||
       (bytes > (this.#limits.mergeBytesMin ?? MERGE_BYTES_MIN) &&
         bytes > (this.#manifest.base?.bytes ?? 0) / 4);
@@ -431,6 +510,7 @@ export class Upkeep {
       const base = { sequence, lastIndex: result.base.lastIndex, bytes: result.base.bytes };
       this.#switchManifest({ ...this.#manifest, base }, () => {
         this.#isMerging = false;
+        this.reclaimer.wantsBase = false;
         this.merges += 1;
         // New files synced, then the manifest, then the old are unlinked.
         const names = deltaSequences.map((delta) => fileName(delta, "delta"));

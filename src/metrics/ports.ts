@@ -59,6 +59,17 @@ export interface LogNumbers {
   readonly segments: number;
   /** Sealed segments verified since the start. */
   readonly scrubbedSegments: number;
+  /** Archives among the files. */
+  readonly archives: number;
+  /** What sealed files have to keep, and the rest of them, when last looked at. */
+  readonly liveBytes: number;
+  readonly deadBytes: number;
+  /** Reclaiming since the start. */
+  readonly reclaimRuns: number;
+  readonly reclaimedFiles: number;
+  readonly reclaimedBytes: number;
+  /** The log goes on behind this index. */
+  readonly compactedIndex: number;
   readonly segmentBytes: number;
   /** Bytes free on the file system of the log. */
   readonly freeBytes: number;

@@ -143,6 +143,37 @@ const logMetrics = (sources: MetricsSources) => [
   ),
   gauge("ayder_segments", "Files of the log.", () => sources.log().segments),
   gauge("ayder_segment_bytes", "Bytes of the log's files.", () => sources.log().segmentBytes),
+  gauge("ayder_archives", "Files of moved records.", () => sources.log().archives),
+  gauge(
+    "ayder_log_live_bytes",
+    "Bytes that full log files and archives have to keep.",
+    () => sources.log().liveBytes,
+  ),
+  gauge(
+    "ayder_log_dead_bytes",
+    "Bytes of full log files and archives that could be given back.",
+    () => sources.log().deadBytes,
+  ),
+  counter(
+    "ayder_reclaim_runs_total",
+    "Times that space was given back since the start.",
+    () => sources.log().reclaimRuns,
+  ),
+  counter(
+    "ayder_reclaimed_files_total",
+    "Files that reclaiming removed since the start.",
+    () => sources.log().reclaimedFiles,
+  ),
+  counter(
+    "ayder_reclaimed_bytes_total",
+    "Bytes that reclaiming gave back since the start.",
+    () => sources.log().reclaimedBytes,
+  ),
+  gauge(
+    "ayder_log_compacted_index",
+    "Index behind which the log begins; 0 while all of it is there.",
+    () => sources.log().compactedIndex,
+  ),
   gauge("ayder_disk_free_bytes", "Bytes free where the log lies.", () => sources.log().freeBytes),
   histograms(
     "ayder_log_sync_duration_seconds",

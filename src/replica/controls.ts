@@ -274,9 +274,14 @@ export class Controls {
     }
     // Never past the end: later records must not be hidden before they exist.
     const startOffset = Math.min(beforeOffset, nextOffset);
-    return log.reader
-      .bytesBefore(topic.id, partition, startOffset)
-      .then((bytesBelow) => this.#raise(topic, partition, startOffset, bytesBelow));
+    const floor = topic.startOffset[partition] ?? 0;
+    const below = topic.bytesBelow[partition] ?? 0;
+    return log.reader.bytesBetween(topic.id, partition, floor, startOffset).then((bytes) =>
+      bytes === undefined
+        ? // The floor has risen meanwhile, and what lay below it is gone.
+          this.#deleteBefore(request, isSettled)
+        : this.#raise(topic, partition, startOffset, below + bytes),
+    );
   }
 
   #raise(

@@ -301,6 +301,7 @@ export class NodeBroker {
 
   compact(): void {
     this.retentionPass.start();
+    this.replica.log.reclaimNow();
     this.replica.log.maintain(this.replica.appliedIndex);
   }
 

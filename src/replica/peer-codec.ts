@@ -7,10 +7,11 @@ import type { OfferedFiles } from "../log/mod.ts";
 import { type Membership, parseMembership } from "../model/cluster.ts";
 import { decodeMessage, encodeMessage, type RaftMessage } from "../raft/mod.ts";
 
-const KIND = { raft: 1, talk: 2, piece: 3, entries: 4 } as const;
+const KIND = { raft: 1, talk: 2, piece: 3, entries: 4, records: 5 } as const;
 const HEAD_BYTES = 16;
 /** Fields of a piece of a file, behind the head: transfer u64, file u32, checksum u32, position u64. */
 const PIECE_HEAD_BYTES = 24;
+const RECORDS_HEAD_BYTES = 16;
 
 /** What is said apart from consensus. Small and rare: JSON. */
 export type PeerTalk =
@@ -29,6 +30,15 @@ export type PeerTalk =
     }
   /** Of a repair (`repairs.ts`). */
   | { readonly kind: "wantEntries"; readonly index: number; readonly lastIndex: number }
+  | { readonly kind: "lacksEntries"; readonly index: number }
+  | {
+      readonly kind: "wantRecords";
+      /** Number of the repair, said again in the answer. */
+      readonly index: number;
+      readonly key: number;
+      readonly offset: number;
+      readonly endOffset: number;
+    }
   | { readonly kind: "filesEnded"; readonly index: number; readonly isInstalled: boolean }
   /** The sender's disk has no room: for a while it is not to be given the lead. */
   | { readonly kind: "full" };
@@ -42,6 +52,14 @@ export type PeerMessage = { readonly wallMs: number } & (
       readonly entriesStart: number;
     }
   | { readonly kind: "talk"; readonly talk: PeerTalk }
+  | {
+      readonly kind: "records";
+      /** Number of the repair. */
+      readonly repair: number;
+      /** First offset that the peer has of this partition. */
+      readonly floor: number;
+      readonly kept: Uint8Array;
+    }
   | { readonly kind: "entries"; readonly bytes: Uint8Array; readonly entriesStart: number }
   | {
       readonly kind: "piece";
@@ -98,6 +116,14 @@ export function encodePieceHead(
 /** What stands before entries that were asked for. */
 export const encodeEntriesHead = (wallMs: number): Uint8Array => head(KIND.entries, wallMs, 0);
 
+/** What stands before records that were asked for: number of the repair u64, first offset of the partition u64. */
+export function encodeRecordsHead(repair: number, floor: number, wallMs: number): Uint8Array {
+  const bytes = head(KIND.records, wallMs, RECORDS_HEAD_BYTES);
+  putU64(viewOf(bytes), HEAD_BYTES, repair);
+  putU64(viewOf(bytes), HEAD_BYTES + 8, floor);
+  return bytes;
+}
+
 /** Takes a message apart; undefined when it is none. Never throws. */
 export function decodePeer(bytes: Uint8Array): PeerMessage | undefined {
   if (bytes.length < HEAD_BYTES) return undefined;
@@ -127,6 +153,14 @@ export function decodePeer(bytes: Uint8Array): PeerMessage | undefined {
         bytes: bytes.subarray(HEAD_BYTES + PIECE_HEAD_BYTES),
       };
     }
+    case KIND.records: {
+      if (bytes.length < HEAD_BYTES + RECORDS_HEAD_BYTES) return undefined;
+      const repair = getU64(view, HEAD_BYTES);
+      const floor = getU64(view, HEAD_BYTES + 8);
+      if (repair < 0 || floor < 0) return undefined;
+      const kept = bytes.subarray(HEAD_BYTES + RECORDS_HEAD_BYTES);
+      return { kind: "records", wallMs, repair, floor, kept };
+    }
     case KIND.entries:
       return { kind: "entries", wallMs, bytes, entriesStart: HEAD_BYTES };
     default:
@@ -147,7 +181,10 @@ type Said = {
     | "offer"
     | "file"
     | "position"
-    | "isInstalled"]?: unknown;
+    | "isInstalled"
+    | "key"
+    | "offset"
+    | "endOffset"]?: unknown;
 };
 
 function parseTalk(text: string): PeerTalk | undefined {
@@ -183,6 +220,14 @@ function readTalk(said: Said): PeerTalk | undefined {
       return isCount(index) && isCount(said.lastIndex)
         ? { kind, index, lastIndex: said.lastIndex }
         : undefined;
+    case "lacksEntries":
+      return isCount(index) ? { kind, index } : undefined;
+    case "wantRecords": {
+      const { key, offset, endOffset } = said;
+      return isCount(index) && isCount(key) && isCount(offset) && isCount(endOffset)
+        ? { kind, index, key, offset, endOffset }
+        : undefined;
+    }
     case "full":
       return { kind };
     case "filesEnded":
@@ -200,7 +245,18 @@ function isOffer(value: unknown): value is OfferedFiles {
   const offer = value as Partial<OfferedFiles> | undefined;
   if (!isCount(offer?.index) || !isCount(offer.term) || !Array.isArray(offer.segments))
     return false;
-  const { base, segments } = offer;
+  const { base, segments, archives, compacted } = offer;
+  if (!Array.isArray(archives) || compacted === undefined) return false;
+  if (compacted !== null && !(isCount(compacted.index) && isCount(compacted.checksum)))
+    return false;
+  const areArchives = archives.every(
+    (archive) =>
+      isCount(archive?.sequence) &&
+      isCount(archive.firstIndex) &&
+      isCount(archive.lastIndex) &&
+      isCount(archive.validBytes),
+  );
+  if (!areArchives) return false;
   if (base === undefined || (base !== null && !(isCount(base.bytes) && isCount(base.lastIndex))))
     return false;
   return segments.every(
@@ -211,6 +267,7 @@ function isOffer(value: unknown): value is OfferedFiles {
       isCount(segment.lastIndex) &&
       isCount(segment.lastTerm) &&
       isCount(segment.lastChecksum) &&
+      isCount(segment.previousChecksum) &&
       isCount(segment.lastTimestampMs) &&
       isCount(segment.validBytes) &&
       Array.isArray(segment.terms),

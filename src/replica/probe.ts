@@ -112,6 +112,13 @@ export class ReplicaProbe {
     readonly disk: string;
     readonly segments: number;
     readonly scrubbedSegments: number;
+    readonly archives: number;
+    readonly liveBytes: number;
+    readonly deadBytes: number;
+    readonly reclaimRuns: number;
+    readonly reclaimedFiles: number;
+    readonly reclaimedBytes: number;
+    readonly compactedIndex: number;
     readonly segmentBytes: number;
     readonly freeBytes: number;
     readonly syncMicros: Histogram;
@@ -121,10 +128,10 @@ export class ReplicaProbe {
     readonly queuedBytes: number;
   } {
     const { log, batcher } = this.#replica;
-    const { segments, freeBytes, scrubbed: scrubbedSegments } = log.counts;
+    const { freeBytes, scrubbed: scrubbedSegments, ...counts } = log.counts;
     return {
+      ...counts,
       disk: this.#diskKind,
-      segments,
       scrubbedSegments,
       segmentBytes: log.segmentBytes,
       freeBytes: Number.isFinite(freeBytes) ? freeBytes : 0,

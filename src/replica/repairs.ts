@@ -6,6 +6,7 @@ import type { Logger } from "../lib/logger.ts";
 import type { LiveSegment, SegmentLog, SegmentRepair } from "../log/mod.ts";
 import type { Intake } from "./intake.ts";
 import type { PeerTalk } from "./peer-codec.ts";
+import type { RecordRepairs } from "./record-repairs.ts";
 
 /** A peer that does not answer for so long is not asked again for now. */
 const ANSWER_MS = 3000;
@@ -24,6 +25,8 @@ interface RepairOptions {
   readonly sendEntries: (to: string, firstIndex: number, parts: readonly Uint8Array[]) => void;
   /** Other members that are connected, in the order in which they should be asked. */
   readonly peers: () => readonly string[];
+  /** What is done where nobody has entries. */
+  readonly records: RecordRepairs;
   /** So many entries are whole again. */
   readonly repaired: (entries: number) => void;
 }
@@ -32,6 +35,8 @@ interface RepairOptions {
 export class Repairs {
   readonly #options: RepairOptions;
   readonly #damaged: LiveSegment[] = [];
+  /** Segments whose entries a peer has no more. */
+  readonly #lacking = new Set<LiveSegment>();
   #repair: SegmentRepair | undefined;
   /** Who was asked last, and when; undefined while a step of the repair is under way here. */
   #asked: { readonly peer: string; readonly atMs: number } | undefined;
@@ -62,6 +67,8 @@ export class Repairs {
 
   /** Time goes on: begins the next repair, or asks somebody else. */
   tick(): void {
+    this.#forgetGone();
+    this.#options.records.tick(this.#damaged.find((damaged) => !this.#hasEntries(damaged)));
     if (this.#isBusy || this.#damaged.length === 0) return;
     if (this.#repair === undefined) {
       if (this.#options.nowMs() >= this.#notBeforeMs) this.#begin();
@@ -69,8 +76,33 @@ export class Repairs {
       this.#ask();
   }
 
+  /** What was reclaimed meanwhile, or has another in its place, needs no repair any more. */
+  #forgetGone(): void {
+    for (const gone of this.#damaged.filter((damaged) => !this.#options.log.has(damaged))) {
+      if (gone === this.#repair?.damaged) continue;
+      this.#damaged.splice(this.#damaged.indexOf(gone), 1);
+      this.#lacking.delete(gone);
+    }
+  }
+
+  /** Whether entries of a segment may be had from somebody. */
+  #hasEntries(damaged: LiveSegment): boolean {
+    const isOfLog = damaged.kind === "log" && damaged.firstIndex >= this.#options.log.firstIndex;
+    return isOfLog && !this.#lacking.has(damaged);
+  }
+
+  /** A peer has no entries any more that it was asked for. */
+  lacks(from: string): void {
+    const repair = this.#repair;
+    if (repair === undefined || this.#isBusy || this.#asked?.peer !== from) return;
+    this.#lacking.add(repair.damaged);
+    this.#startOver("the peer has its entries no more");
+  }
+
   #begin(): void {
-    const segment = this.#damaged.find((damaged) => this.#options.log.mayRepair(damaged));
+    const segment = this.#damaged.find(
+      (damaged) => this.#hasEntries(damaged) && this.#options.log.mayRepair(damaged),
+    );
     if (segment === undefined) return;
     const repair = this.#options.log.repair(segment);
     this.#repair = repair;
@@ -98,8 +130,12 @@ export class Repairs {
 
   /** A peer asks for entries that it lost. */
   serve(to: string, index: number, lastIndex: number): void {
-    const { log, sendEntries } = this.#options;
-    if (index < 1 || index > lastIndex || lastIndex > log.syncedIndex) return;
+    const { log, sendEntries, talk } = this.#options;
+    if (index < log.firstIndex) {
+      talk(to, { kind: "lacksEntries", index });
+      return;
+    }
+    if (index > lastIndex || lastIndex > log.syncedIndex) return;
     const span = log.entries.read(index, lastIndex, ANSWER_BYTES);
     const answer = (found: Awaited<typeof span>): void => {
       const parts = found.slices.map(({ bytes, start, end }) => bytes.subarray(start, end));
@@ -136,6 +172,10 @@ export class Repairs {
     repair.verify((error) => {
       if (error !== undefined) {
         this.#startOver(error.message);
+        return;
+      }
+      if (!log.has(repair.damaged)) {
+        this.#startOver("it was reclaimed meanwhile");
         return;
       }
       log.repaired(repair, () => {

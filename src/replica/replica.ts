@@ -53,11 +53,13 @@ import {
   encodeEntriesHead,
   encodePieceHead,
   encodeRaft,
+  encodeRecordsHead,
   encodeTalk,
   type PeerTalk,
 } from "./peer-codec.ts";
 import type { PeerAddress, PeerHello, RequestTurn, Transport } from "./ports.ts";
 import { Reads } from "./reads.ts";
+import { RecordRepairs } from "./record-repairs.ts";
 import { Repairs } from "./repairs.ts";
 import { EntryCallbacks, RecordWishes } from "./waiters.ts";
 
@@ -184,6 +186,7 @@ export class Replica {
   readonly #applier: Applier;
   readonly #followers: Followers;
   readonly #intake = new Intake();
+  readonly #recordRepairs: RecordRepairs;
   readonly #sender: FileSender;
   readonly #receiver: FileReceiver;
   #incoming: IncomingFiles | undefined;
@@ -220,6 +223,8 @@ export class Replica {
   #expected = 0;
   #gatherUntilMs = 0;
   #lastRoomMs = 0;
+  /** Grows whenever a floor rises or a topic goes. */
+  #floorsVersion = 0;
   #nextScrubMs = 0;
   readonly #scrubPassMs: number;
   #hardState: HardState;
@@ -269,8 +274,10 @@ export class Replica {
     this.#applier = applier ?? new Applier(this.state, this.kv, this.#appliedChain.index);
     assert(this.#applier.appliedIndex === this.#appliedChain.index, "What is committed is applied");
     this.#applier.onChange = (topic, partition) => {
-      if (partition < 0) this.onTopicChange(topic.id);
-      else this.wishes.grant(partitionKey(topic.id, partition), topic.nextOffset[partition] ?? 0);
+      if (partition < 0) {
+        this.#floorsVersion += 1;
+        this.onTopicChange(topic.id);
+      } else this.wishes.grant(partitionKey(topic.id, partition), topic.nextOffset[partition] ?? 0);
     };
     const { keyMemoryBytesMax = Number.POSITIVE_INFINITY } = options;
     const checkMemory = (): void => {
@@ -381,8 +388,23 @@ export class Replica {
         this.transport.send(to, "bulk", [encodePieceHead(piece, this.clock.wallMs()), bytes]);
       },
     };
+    this.#recordRepairs = new RecordRepairs({
+      ...transfer,
+      sendRecords: (to, repair, floor, kept) => {
+        const head = encodeRecordsHead(repair, floor, this.clock.wallMs());
+        this.transport.send(to, "bulk", [head, kept]);
+      },
+      peers: () => this.#connectedPeers(),
+      floorOf: this.#floorOf,
+      knows: (key) => Math.floor(key / partitionKey(1, 0)) <= this.state.topicIdMax,
+      endOf: (key) => {
+        const topic = this.state.byId(Math.floor(key / partitionKey(1, 0)));
+        return topic?.nextOffset[key % partitionKey(1, 0)] ?? -1;
+      },
+    });
     this.repairs = new Repairs({
       ...transfer,
+      records: this.#recordRepairs,
       intake: this.#intake,
       sendEntries: (to, _firstIndex, parts) => {
         const head = encodeEntriesHead(this.clock.wallMs());
@@ -393,6 +415,10 @@ export class Replica {
         this.repairedEntries += entries;
       },
     });
+    this.log.onCompacted = (index) => {
+      if (index > this.raft.compactedIndex)
+        this.#take(step(this.raft, { kind: "compacted", index }));
+    };
     this.log.onDamaged = (segment, message) => {
       // Who is alone has nobody to ask.
       if (isAlone(this.membership, this.self.nodeId)) return false;
@@ -732,6 +758,10 @@ export class Replica {
       this.repairs.take(from.nodeId, peer.bytes, peer.entriesStart);
       return;
     }
+    if (peer.kind === "records") {
+      this.#recordRepairs.take(from.nodeId, peer.repair, peer.floor, peer.kept);
+      return;
+    }
     if (peer.kind === "piece") {
       this.#receiver.take(from.nodeId, peer, peer.bytes);
       return;
@@ -776,6 +806,12 @@ export class Replica {
         break;
       case "wantEntries":
         this.repairs.serve(from, talk.index, talk.lastIndex);
+        break;
+      case "lacksEntries":
+        this.repairs.lacks(from);
+        break;
+      case "wantRecords":
+        this.#recordRepairs.serve(from, talk.index, talk.key, talk.offset, talk.endOffset);
         break;
       case "full":
         this.members.heardFull(from);
@@ -842,6 +878,7 @@ export class Replica {
     this.#sayRoom();
     this.#stepForward();
     this.log.maintain(this.appliedIndex);
+    this.log.reclaim(now, { floorOf: this.#floorOf, version: this.#floorsVersion });
     this.onTick();
     const { commitIndex } = this.raft;
     if (
@@ -854,14 +891,31 @@ export class Replica {
     this.#receiver.tick();
     this.repairs.tick();
     this.#scrubWhenDue(now);
-    for (const { to, index } of this.#sender.unanswered())
-      if (this.raft.progress.get(to)?.state === "snapshot")
-        this.#take(step(this.raft, { kind: "snapshotStarted", to, index }));
+    for (const { to, index } of this.#sender.unanswered()) this.#offerAgain(to, index);
     for (const to of this.#sender.expired())
       this.#take(step(this.raft, { kind: "snapshotFailed", to }));
     this.#handOverWhenStuck(now);
     this.#handOverAtEnd();
     if (!this.#isReady && !this.#isStopping && !this.#isAskingReady) this.#askReady();
+  }
+
+  /** First offset of a partition that is alive; `Infinity` when its topic is gone. What is applied here is durable here. */
+  readonly #floorOf = (key: number): number => {
+    const topic = this.state.byId(Math.floor(key / partitionKey(1, 0)));
+    return topic?.startOffset[key % partitionKey(1, 0)] ?? Number.POSITIVE_INFINITY;
+  };
+
+  /** What was offered may have been compacted meanwhile: then there will be another offer. */
+  #offerAgain(to: string, index: number): void {
+    if (this.raft.progress.get(to)?.state !== "snapshot") return;
+    const isThere = termAt(this.raft, index) !== undefined;
+    if (!isThere) this.#sender.end(to);
+    this.#take(
+      step(
+        this.raft,
+        isThere ? { kind: "snapshotStarted", to, index } : { kind: "snapshotFailed", to },
+      ),
+    );
   }
 
   /** Sealed segments are looked at again and again, so that damage is found while peers still have the same entries. */

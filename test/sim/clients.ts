@@ -53,6 +53,7 @@ export class Clients {
     const act = this.#prng.below(100);
     if (topic === undefined) this.#create(node);
     else if (!isControl) this.#produce(node, topic);
+    else if (plan.isWasteful && act % 2 === 0) this.#deleteBefore(node, topic);
     else if (act < 40) this.#read(node, topic);
     else if (act < 65) this.#commit(node, topic);
     else if (act < 75) this.#deleteBefore(node, topic);

@@ -119,7 +119,9 @@ export class Faults {
   #rot(): void {
     const { node, disk } = this.#world;
     if (this.hasRot || node?.isSettled !== true) return;
-    const names = disk.files.list().filter((name) => /\.(log|delta|base|index)$/.test(name));
+    const names = disk.files
+      .list()
+      .filter((name) => /\.(log|archive|delta|base|index)$/.test(name));
     const name = names.sort()[this.#prng.below(names.length)] ?? "";
     const end = name.endsWith(".log") ? this.#coveredEnd(node, name) : disk.files.size(name);
     if (end === undefined || end < 1) return;

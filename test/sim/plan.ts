@@ -48,6 +48,10 @@ export interface Plan {
   /** Share of acts that are not produces. */
   readonly controlShare: number;
   readonly hasRetention: boolean;
+  /** Space is asked back every second, as by hand. */
+  readonly isHurried: boolean;
+  /** Floors rise all the time. */
+  readonly isWasteful: boolean;
 }
 
 /** Nothing is older than this, even after a jump of the clock. */
@@ -59,6 +63,7 @@ const KIB = 1024;
 /** Draws the plan of a world. */
 export function drawPlan(prng: Prng): Plan {
   const pick = <T>(choices: readonly T[]): T => choices[prng.below(choices.length)] as T;
+  const reclaim = prng.fork("reclaim");
   const segmentBytes = pick([64, 64, 128, 256]) * KIB;
   const ttl = pick([TTL_MS_HUGE, TTL_MS_HUGE, 2000]);
   const keysMax = pick([KEYS_MAX_HUGE, KEYS_MAX_HUGE, 12]);
@@ -69,7 +74,7 @@ export function drawPlan(prng: Prng): Plan {
       idempotencyKeysMax: pick([KEYS_MAX_HUGE, 12]),
     });
   }
-  return {
+  const plan: Plan = {
     steps: pick([300, 600, 1200, 2000]),
     limits: {
       segmentBytes,
@@ -77,6 +82,8 @@ export function drawPlan(prng: Prng): Plan {
       slabBytes: pick([16, 32, 48]) * KIB,
       tailBytes: pick([16, 64, 256]) * KIB,
       mergeBytesMin: pick([512, 2048, 1 << 20]),
+      segmentsKept: [0, 0, 1, 3][reclaim.below(4)] as number,
+      reclaimBytesPerSecond: [64 * KIB, 1 << 22, 1 << 30][reclaim.below(3)] as number,
     },
     settings,
     reads: pick(["microtask", "step", "step"]),
@@ -100,5 +107,19 @@ export function drawPlan(prng: Prng): Plan {
     keyedShare: pick([0, 0.3, 0.7]),
     controlShare: pick([0.05, 0.2, 0.5]),
     hasRetention: prng.chance(0.3),
+    isHurried: reclaim.chance(0.3),
+    isWasteful: reclaim.chance(0.35),
+  };
+  if (!plan.isWasteful) return plan;
+  // Much is written and much of it deleted, so that space comes back all the time.
+  return {
+    ...plan,
+    steps: [1200, 2000, 3000][reclaim.below(3)] as number,
+    limits: { ...plan.limits, segmentBytes: 64 * KIB, reserveBytes: 128 * KIB },
+    weights: { disk: 60, client: 60, time: 40 },
+    elapsedMsMax: 60,
+    inFlightMax: Math.max(4, plan.inFlightMax),
+    valueBytesMax: [1000, 4000, 24_000][reclaim.below(3)] as number,
+    controlShare: 0.2,
   };
 }

@@ -2,8 +2,10 @@
 // that is mended where it should be refused, or a hand laid on the node's own parts.
 
 import type { Prng } from "../../src/lib/prng.ts";
-import { SEGMENT_DATA_START } from "../../src/log/format.ts";
+import { fileName, SEGMENT_DATA_START } from "../../src/log/format.ts";
+import { decodeChecked, MANIFEST_FILE, type Manifest, readWhole } from "../../src/log/metadata.ts";
 import { SimDirectory } from "../support/sim-directory.ts";
+import type { SimDisk } from "../support/sim-disk.ts";
 import type { SimFile } from "../support/sim-file.ts";
 import type { Node } from "./node.ts";
 import { endOfWholeWrites, mendChecksums } from "./planted-log.ts";
@@ -15,6 +17,10 @@ export const BUGS = [
   "forget_directory_sync",
   "reuse_slab_early",
   "truncation_in_place",
+  "unlink_before_manifest",
+  "archive_not_synced",
+  "archive_forgets_records",
+  "reclaim_above_base",
 ] as const;
 
 /** One planted bug. */
@@ -35,6 +41,10 @@ export function plantedDirectory(
       return new MendedEntries(crash, sectorBytes, freeBytesLimit);
     case "truncation_in_place":
       return new HiddenTails(crash, sectorBytes, freeBytesLimit);
+    case "unlink_before_manifest":
+      return new EarlyUnlinks(crash, sectorBytes, freeBytesLimit);
+    case "archive_not_synced":
+      return new UnsyncedArchives(crash, sectorBytes, freeBytesLimit);
     case "forget_directory_sync": {
       const directory = new SimDirectory(crash, sectorBytes, freeBytesLimit);
       directory.planted.ignoresDirectorySyncs = true;
@@ -52,6 +62,8 @@ export function plantedDirectory(
 
 /** Lays hands on a node that has just started. */
 export function plantBug(bug: BugName | undefined, node: Node): void {
+  if (bug === "archive_forgets_records") forgetRecords(node.disk);
+  if (bug === "reclaim_above_base") overstateBase(node.disk);
   if (bug !== "reuse_slab_early") return;
   const { batcher } = node.replica;
   const { onSeal } = batcher;
@@ -60,6 +72,54 @@ export function plantBug(bug: BugName | undefined, node: Node): void {
     // Nothing holds a slab any more, whatever is under way in it.
     Object.defineProperty(entry.slab, "pins", { get: () => 0, set: () => undefined });
   };
+}
+
+/** Some records that are alive are not moved. */
+function forgetRecords(disk: SimDisk): void {
+  const run = disk.run.bind(disk);
+  disk.run = (job, token) => {
+    if (job.kind !== "plan_archive") return run(job, token);
+    const floors = job.floors.map((value, i) => (i % 2 === 1 ? value + 3 : value));
+    return run({ ...job, floors }, token);
+  };
+}
+
+/** A base is taken to tell of more than it does. */
+function overstateBase(disk: SimDisk): void {
+  const poll = disk.poll.bind(disk);
+  disk.poll = () =>
+    poll().map((completion) => {
+      const base = completion.result?.base;
+      if (base === undefined) return completion;
+      return { ...completion, result: { base: { ...base, lastIndex: base.lastIndex + 1000 } } };
+    });
+}
+
+/** What a manifest is about to give up is unlinked before it says so. */
+class EarlyUnlinks extends SimDirectory {
+  override write(name: string, position: number, bytes: Uint8Array): void {
+    super.write(name, position, bytes);
+    if (name !== `${MANIFEST_FILE}.tmp`) return;
+    const before = readWhole(this, MANIFEST_FILE);
+    if (before === undefined) return;
+    const { segments, archives } = decodeChecked(before) as Manifest;
+    const { incoming } = decodeChecked(bytes) as Manifest;
+    for (const { sequence } of [...segments, ...archives])
+      for (const kind of ["log", "archive"] as const)
+        if (incoming.includes(sequence) && this.size(fileName(sequence, kind)) !== undefined) {
+          super.remove(fileName(sequence, kind));
+          // There is no better moment for the power to fail than the next act.
+          this.crashAfterPrimitives(2);
+        }
+    super.syncDirectory();
+  }
+}
+
+/** Archives are not synced before the manifest names them. */
+class UnsyncedArchives extends SimDirectory {
+  override sync(name: string): void {
+    if (!name.endsWith(".archive")) super.sync(name);
+  }
 }
 
 /** An append is told to be durable before its sync, which comes with the next one. */

@@ -159,7 +159,8 @@ export class World {
     }
     if (this.now >= this.#nextRetentionMs) {
       this.#nextRetentionMs = this.now + RETENTION_MS;
-      node.broker.retentionPass.start();
+      if (this.plan.isHurried) node.broker.compact();
+      else node.broker.retentionPass.start();
     }
   }
 

@@ -503,7 +503,7 @@ export class FakeBroker implements BrokerPort {
     const id = "0".repeat(32);
     const applied = { index: this.#raftIndex, term: 1, checksum: 0, timestampMs: 0 };
     const head = { format: FORMAT_VERSION, createdMs: 0, nodeId: "node1", clusterId: id, epoch: 1 };
-    const offer = { index: 0, term: 0, segments: [], base: null };
+    const offer = { index: 0, term: 0, segments: [], archives: [], compacted: null, base: null };
     const whole = { ...head, applied, stateHash: this.stateHash().hash, offer, open: [] };
     const pieces = [() => writer.head(whole), () => writer.end()];
     let isOpen = true;

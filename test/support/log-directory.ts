@@ -69,6 +69,7 @@ export const sealedEntry = (segment: SegmentBuilder, isDerived = false): SealedS
   lastTerm: segment.chain.term,
   lastChecksum: segment.chain.checksum,
   lastTimestampMs: segment.chain.timestampMs,
+  previousChecksum: segment.previous.checksum,
   terms: [[segment.previous.index + 1, segment.chain.term]],
   validBytes: segment.position,
   isDerived,

@@ -313,7 +313,8 @@ export class Clients {
   #control(client: Client, topic: LedgerTopic, count: number): void {
     const { plan } = this.#world;
     const act = this.#prng.below(100);
-    if (act < 45) this.#commit(client, topic);
+    if (plan.isWasteful && act % 2 === 0) this.#deleteBefore(client, topic);
+    else if (act < 45) this.#commit(client, topic);
     else if (act < 60) this.#deleteBefore(client, topic);
     else if (act < 75 && count < plan.topics) this.#create(client);
     else if (act < 80) this.#delete(client, topic);

@@ -171,7 +171,7 @@ export class ClusterFaults {
     if (replica === undefined) return;
     const names = files
       .list()
-      .filter((name) => /\.(log|delta|base|index)$|^manifest$|^meta/.test(name));
+      .filter((name) => /\.(log|archive|delta|base|index)$|^manifest$|^meta/.test(name));
     const name = this.#pick(names.sort());
     const end = name.endsWith(".log") ? coveredEnd(node, name) : files.size(name);
     if (end === undefined || end < 1) return;

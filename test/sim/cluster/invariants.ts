@@ -27,8 +27,11 @@ export class Invariants {
       appliedIndex <= ledger.lastIndex,
       `${node.id} starts at ${appliedIndex} of ${ledger.lastIndex}`,
     );
-    for (const { chain } of replica.log.segments.all())
-      if (chain.index > 0 && chain.index <= appliedIndex)
+    const { compacted } = replica.log.segments;
+    if (compacted.index > 0)
+      ledger.agrees(node.id, compacted.index, compacted.term, compacted.checksum);
+    for (const { kind, chain } of replica.log.segments.all())
+      if (kind === "log" && chain.index > 0 && chain.index <= appliedIndex)
         ledger.agrees(node.id, chain.index, chain.term, chain.checksum);
     this.#keeps(node);
     const { epoch } = replica.membership;

@@ -165,6 +165,7 @@ export class ClusterNode {
     else if (this.retentionMs <= now) {
       this.retentionMs = now + RETENTION_MS;
       // Floors that rise while everything is looked at would be taken for a difference.
+      if (this.#world.plan.isHurried) this.replica?.log.reclaimNow();
       if (!this.#world.clients.isClosing) this.broker?.retentionPass.start();
     }
   }

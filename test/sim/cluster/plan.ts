@@ -82,6 +82,10 @@ export interface ClusterPlan {
   /** Share of acts that are neither produces nor reads. */
   readonly controlShare: number;
   readonly hasRetention: boolean;
+  /** Space is asked back every second, as by hand. */
+  readonly isHurried: boolean;
+  /** Floors rise all the time. */
+  readonly isWasteful: boolean;
   /** Share of acts that are of keys and transactions. */
   readonly keyShare: number;
 }
@@ -92,6 +96,7 @@ const KIB = 1024;
 
 /** Draws the plan of a world. */
 export function drawClusterPlan(prng: Prng): ClusterPlan {
+  const reclaim = prng.fork("reclaim");
   const pick = <T>(choices: readonly T[]): T => choices[prng.below(choices.length)] as T;
   const segmentBytes = pick([16, 16, 32, 64]) * KIB;
   const tickMs = pick([20, 50, 50]);
@@ -124,6 +129,8 @@ export function drawClusterPlan(prng: Prng): ClusterPlan {
       slabBytes: Math.min(pick([4, 8, 16]) * KIB, segmentBytes / 2),
       tailBytes: pick([8, 32, 256]) * KIB,
       mergeBytesMin: pick([256, 1024, 1 << 20]),
+      segmentsKept: [0, 1, 1, 4][reclaim.below(4)] as number,
+      reclaimBytesPerSecond: [1 << 18, 1 << 22, 1 << 30][reclaim.below(3)] as number,
     },
     settings,
     reads: pick(["microtask", "step", "step"]),
@@ -159,6 +166,8 @@ export function drawClusterPlan(prng: Prng): ClusterPlan {
     readShare: pick([0.1, 0.3, 0.5]),
     controlShare: pick([0.03, 0.1, 0.25]),
     hasRetention: prng.chance(0.25),
+    isHurried: reclaim.chance(0.4),
+    isWasteful: reclaim.chance(0.5),
     keyShare: pick([0, 0.2, 0.5]),
   };
 }

@@ -31,6 +31,7 @@ test("nothing said is a node on this machine's port 1109 with the token dev", ()
     dataDir: "./data",
     tokens: [{ secret: "dev", access: "full" }],
     segmentBytes: 67_108_864,
+    segmentsKept: 2,
     bodyBytesMax: 16_777_216,
     recordBytesMax: 1_048_576,
     writeTimeoutMs: 5000,

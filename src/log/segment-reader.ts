@@ -54,7 +54,8 @@ interface Walk {
   readonly key: number;
   readonly topicId: number;
   readonly partition: number;
-  readonly endOffset: number;
+  /** Nothing from here on is wanted; the read ends earlier where records are gone. */
+  endOffset: number;
   /** Of the set when it began: where it stands counts for nothing once records lie elsewhere. */
   readonly generation: number;
   segment: LiveSegment;
@@ -121,7 +122,8 @@ export class SegmentReader {
   }
 
   /**
-   * Reads a range, or the beginning of it: what is missing, the caller asks for again. The slices are valid until it
+   * Reads a range, or the beginning of it: what is missing, the caller asks for again. Slices hang together, the first of
+   * them at the asked offset; none: what was asked for is below the floor by now, and gone. They are valid until the caller
    * gives up its turn.
    * Answers at once when memory has it; a promise rejects with `FatalError` when the disk gave back damaged bytes.
    */
@@ -324,6 +326,11 @@ export class SegmentReader {
       const baseOffset = commands.chunkBaseOffset;
       const count = commands.chunkCount;
       if (baseOffset + count <= walk.offset || baseOffset >= walk.endOffset) continue;
+      if (baseOffset > walk.offset) {
+        // The floor rose over what lay between, and it is gone: slices of one read hang together.
+        walk.endOffset = walk.offset;
+        return;
+      }
       if (isFromDisk && crc32(bytes.subarray(start, data)) !== commands.chunkChecksum) {
         this.#damaged(
           walk.segment,
@@ -437,7 +444,6 @@ export class SegmentReader {
       });
       if (slices.length === 0) return undefined;
       for (const slice of slices) {
-        if (slice.baseOffset > at) return undefined;
         cursor.reset(slice.bytes, slice.start, slice.end);
         let offset = slice.baseOffset;
         while (offset < at && cursor.next()) offset += 1;
@@ -503,11 +509,10 @@ export class SegmentReader {
         maxRecords: Number.MAX_SAFE_INTEGER,
         maxBytes: 1 << 18,
       });
+      // The floor rose over what was to be counted, and it is gone: another pass finds the rest.
       if (slices.length === 0) break;
       for (const slice of slices) {
         const end = slice.baseOffset + slice.count;
-        // The floor rose over what was to be counted, and it is gone: another pass finds the rest.
-        if (slice.baseOffset > offset) return { startOffset: offset, bytesBelow, isNewest: false };
         const isNewest = end >= range.endOffset;
         const mayGo = slice.timestampMs <= limits.olderThanMs || bytesBelow < limits.dropToBytes;
         if (!mayGo || isNewest) return { startOffset: offset, bytesBelow, isNewest };

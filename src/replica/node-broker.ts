@@ -312,12 +312,18 @@ export class NodeBroker {
     readonly maxRecords: number;
     readonly maxBytes: number;
   }): Found | Promise<Found> {
-    const { startOffset, nextOffset } = this.partition(request.topicId, request.partition);
-    if (this.replica.state.byId(request.topicId)?.mode === "rocket")
+    const { topicId, partition } = request;
+    const { startOffset, nextOffset } = this.partition(topicId, partition);
+    if (this.replica.state.byId(topicId)?.mode === "rocket")
       return { slices: this.rocket.read(request), startOffset, nextOffset };
     const slices = this.replica.log.reader.read({ ...request, endOffset: nextOffset });
     return slices instanceof Promise
-      ? slices.then((found) => ({ slices: found, startOffset, nextOffset }))
+      ? // Nothing is found where the floor has risen meanwhile: who asked has to learn of it.
+        slices.then((found) => ({
+          slices: found,
+          startOffset: Math.max(startOffset, this.partition(topicId, partition).startOffset),
+          nextOffset,
+        }))
       : { slices, startOffset, nextOffset };
   }
 

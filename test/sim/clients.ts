@@ -21,6 +21,8 @@ import {
 import type { World } from "./world.ts";
 
 const TOPIC_NAMES = ["orders", "events", "logs"];
+/** A topic that is being deleted may have been made again with fewer partitions. */
+const NOT_FOUND: readonly string[] = ["topic_not_found", "partition_not_found"];
 const GROUPS = ["g1", "g2", "billing"];
 
 /** All clients of a world; their choices come from one stream of their own. */
@@ -265,7 +267,7 @@ export class Clients {
       claim(
         result.error.code === "invalid_parameter"
           ? offset >= length || isGone
-          : isGone && result.error.code === "topic_not_found",
+          : isGone && NOT_FOUND.includes(result.error.code),
         `${what} is refused with ${result.error.code}; the end was ${length}`,
       );
     });
@@ -278,14 +280,18 @@ export class Clients {
     const beforeOffset = this.#prng.below(end + 20);
     const asked = { upTo: beforeOffset };
     known.floorsAsked.push(asked);
+    const open = this.#shadow.floorsAskedOf(`${topic.name}/${partition}`).add(asked);
     const what = `delete-before ${topic.name}/${partition} ${beforeOffset}`;
     const request = { topic: topic.name, partition, beforeOffset };
     this.#ask(node, what, node.broker.deleteBefore(request), (result) => {
+      open.delete(asked);
       if (!result.ok) {
-        claim(result.error.code === "topic_not_found", `${what}: ${result.error.code}`);
+        claim(NOT_FOUND.includes(result.error.code), `${what}: ${result.error.code}`);
         claim(!topic.isAlive || topic.isBeingDeleted, `${what} does not find its topic`);
         return;
       }
+      // Deleted meanwhile: a topic of the same name was met, or none of this one's records were left.
+      if (!topic.isAlive || topic.isBeingDeleted) return;
       // Records that were on their way when it was asked may be hidden too; later ones may not.
       asked.upTo = Math.min(beforeOffset, known.records.length);
       const floorMin = Math.min(beforeOffset, end);
@@ -347,10 +353,14 @@ export class Clients {
     const what = `read ${topic.id}/${partition} from ${offset}`;
     this.#world.trace.event("ask", what);
     const request = { topicId: topic.id, partition, offset, maxRecords, maxBytes };
-    const judge = (found: { readonly slices: Parameters<typeof recordsOf>[0] }): void => {
+    const judge = (found: {
+      readonly slices: Parameters<typeof recordsOf>[0];
+      readonly startOffset: number;
+    }): void => {
       const records = recordsOf(found.slices, offset);
       this.#world.trace.event("answer", `${what}: ${records.length}`);
-      claim(records.length > 0, `${what} found nothing before ${nextOffset}`);
+      const isGone = offset < found.startOffset || !topic.isAlive || topic.isBeingDeleted;
+      claim(records.length > 0 || isGone, `${what} found nothing before ${nextOffset}`);
       for (const record of records) {
         const stored = this.#shadow.partition(topic.id, partition).records[record.offset];
         claim(

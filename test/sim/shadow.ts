@@ -99,6 +99,8 @@ export class Shadow {
   readonly controls = new Set<PendingControl>();
   /** Offsets that were asked to be committed, by `topic name/partition/group`: a topic may be deleted and made again meanwhile. */
   readonly #attempts = new Map<string, Set<number>>();
+  /** Floors that were asked for and not answered yet, by `topic name/partition`, for the same reason. */
+  readonly #floorsAsked = new Map<string, Set<{ upTo: number }>>();
   keyedCount = 0;
   /** Highest index that was acknowledged. */
   acknowledgedIndex = 0;
@@ -121,6 +123,12 @@ export class Shadow {
     return found;
   }
 
+  floorsAskedOf(key: string): Set<{ upTo: number }> {
+    const found = this.#floorsAsked.get(key) ?? new Set<{ upTo: number }>();
+    this.#floorsAsked.set(key, found);
+    return found;
+  }
+
   /** Remembers a topic that was created. */
   created(id: number, name: string, partitions: number): ShadowTopic {
     claim(!this.topics.has(id), `Topic id ${id} was given twice`);
@@ -132,11 +140,11 @@ export class Shadow {
     const topic: ShadowTopic = {
       id,
       name,
-      partitions: Array.from({ length: partitions }, () => ({
+      partitions: Array.from({ length: partitions }, (_, i) => ({
         records: [],
         bytesUpTo: [0],
         floor: 0,
-        floorsAsked: [],
+        floorsAsked: [...this.floorsAskedOf(`${name}/${i}`)],
       })),
       groups: new Map(),
       isAlive: true,

@@ -325,12 +325,13 @@ export class KeyCalls {
   }
 
   #changed(change: Change, cas: number, { synced }: Produced): void {
-    // Nothing was there to delete, which was so at some moment of the call.
+    // Nothing was there to delete, which was so at some moment of the call; what is not committed may yet come to nothing.
     if (cas === 0) {
       const { calledAt } = change;
       const key = nameOf(change.namespace, change.key);
       const returnedAt = this.#world.trace.step;
-      this.seen.push({ kind: "keyRead", key, isLinearizable: true, cas: 0, calledAt, returnedAt });
+      const isLinearizable = synced === 1;
+      this.seen.push({ kind: "keyRead", key, isLinearizable, cas: 0, calledAt, returnedAt });
       return;
     }
     if (synced === 0) {

@@ -44,6 +44,8 @@ export interface KeyView {
   isLive: boolean;
   /** 0: none. */
   deadlineMs: number;
+  /** Of key and value; 0 when it has no value. */
+  bytes: number;
 }
 
 /** A key with its value, in memory that changes with the next command. */
@@ -107,7 +109,7 @@ export class KvState {
   }
 
   #viewAt(namespace: Namespace, address: number): KeyView {
-    if (address < 0) return { cas: namespace.floor, isLive: false, deadlineMs: 0 };
+    if (address < 0) return { cas: namespace.floor, isLive: false, deadlineMs: 0, bytes: 0 };
     this.#arena.seek(address);
     const { view, at } = this.#arena;
     const isLive = view.getUint16(at + 6, true) === 1;
@@ -116,6 +118,7 @@ export class KvState {
       cas: isLive ? cas : Math.max(cas, namespace.floor),
       isLive,
       deadlineMs: view.getFloat64(at + 16, true),
+      bytes: isLive ? view.getUint16(at + 4, true) + view.getUint32(at + 24, true) : 0,
     };
   }
 
@@ -379,9 +382,11 @@ export class KvState {
     if (view.getUint16(at + 6, true) === 0) return undefined;
     const keyStart = at + FIXED_BYTES;
     const valueStart = keyStart + view.getUint16(at + 4, true);
+    const valueEnd = valueStart + view.getUint32(at + 24, true);
     return {
       key: bytes.subarray(keyStart, valueStart),
-      value: bytes.subarray(valueStart, valueStart + view.getUint32(at + 24, true)),
+      value: bytes.subarray(valueStart, valueEnd),
+      bytes: valueEnd - keyStart,
       cas: view.getFloat64(at + 8, true),
       deadlineMs: view.getFloat64(at + 16, true),
       isLive: true,

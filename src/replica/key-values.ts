@@ -176,7 +176,7 @@ export class KeyValues {
         `Cannot store another key: the limit is ${keysMax} (RF_SHARED_ENTRIES)`,
         { limit: keysMax },
       );
-    const bytes = puts.reduce((sum, step) => sum + weightOf(step), 0);
+    const bytes = puts.reduce((sum, step) => sum + this.#growth(step), 0);
     const present = kv.liveBytes + kv.liveCount * KEY_OVERHEAD_BYTES + this.#bytes.weight;
     if (bytes === 0 || present + bytes <= bytesMax) return undefined;
     return refuse(
@@ -184,6 +184,13 @@ export class KeyValues {
       `Cannot store ${bytes} more bytes of keys and values: the limit is ${bytesMax} (RF_KV_BYTES)`,
       { max_bytes: bytesMax },
     );
+  }
+
+  /** Bytes that a put takes beyond those that its key takes now. */
+  #growth({ namespace, key, value }: KvStep): number {
+    const { bytes } = this.#view(namespace, key);
+    const before = bytes === 0 ? 0 : bytes + KEY_OVERHEAD_BYTES;
+    return Math.max(0, key.length + (value?.length ?? 0) + KEY_OVERHEAD_BYTES - before);
   }
 
   get #namespaceCount(): number {
@@ -222,10 +229,12 @@ export class KeyValues {
     if (value === undefined) batcher.addCommand((writer) => putKvDeleted(writer, change, false));
     else batcher.addCommand((writer) => putKvPut(writer, change, deadlineMs, value));
     const isLive = value !== undefined;
-    const after = { cas: cas + 1, isLive, deadlineMs: isLive ? deadlineMs : 0 };
+    const bytes = isLive ? key.length + value.length : 0;
+    const after = { cas: cas + 1, isLive, deadlineMs: isLive ? deadlineMs : 0, bytes };
     const isNew = isLive && !before.isLive;
+    const growth = isLive ? this.#growth(step) : 0;
     this.#pending.set(pendingName(namespaceId, key), after, openIndex, isNew ? 1 : 0);
-    if (isLive) this.#bytes.set("", undefined, openIndex, weightOf(step));
+    if (growth > 0) this.#bytes.set("", undefined, openIndex, growth);
     return cas + 1;
   }
 
@@ -261,7 +270,7 @@ export class KeyValues {
     const cas = this.#view(namespace, key).cas + 1;
     const copy = key.slice();
     batcher.addCommand((writer) => putKvDeleted(writer, { namespaceId, key: copy, cas }, true));
-    const after = { cas, isLive: false, deadlineMs: 0 };
+    const after = { cas, isLive: false, deadlineMs: 0, bytes: 0 };
     this.#pending.set(pendingName(namespaceId, copy), after, openIndex);
     this.#replica.wantSubmit();
   }
@@ -318,10 +327,7 @@ export class KeyValues {
   }
 }
 
-const NOTHING: KeyView = { cas: 0, isLive: false, deadlineMs: 0 };
-
-const weightOf = ({ key, value }: KvStep): number =>
-  key.length + (value?.length ?? 0) + KEY_OVERHEAD_BYTES;
+const NOTHING: KeyView = { cas: 0, isLive: false, deadlineMs: 0, bytes: 0 };
 
 /** One character for each byte of the key. */
 const pendingName = (namespaceId: number, key: Uint8Array): string =>

@@ -18,11 +18,12 @@ import {
   call,
   commit,
   createTopic,
+  metrics,
   produce,
   produceBatch,
   readAll,
 } from "../support/node-client.ts";
-import { program, SMALL_SEGMENTS, startNode } from "../support/node-process.ts";
+import { program, SMALL_SEGMENTS, startNode, waitUntil } from "../support/node-process.ts";
 import { temporaryDirectory } from "../support/real-disk.ts";
 
 const TEST_MS_MAX = 120_000;
@@ -148,9 +149,54 @@ test(
       await expectKept(again.url, before);
     }
     await busy.end();
-    const metrics = await (await call(node.url, "/metrics")).text();
-    expect(metrics).toContain("ayder_backups_finished_total 3");
-    expect(metrics).toContain("ayder_backups_running 0");
+    const text = await (await call(node.url, "/metrics")).text();
+    expect(text).toContain("ayder_backups_finished_total 3");
+    expect(text).toContain("ayder_backups_running 0");
+    clean();
+  },
+  TEST_MS_MAX,
+);
+
+test(
+  "a backup of a node that has given space back holds what it moved, and restores to an equal hash",
+  async () => {
+    const { path, clean } = temporaryDirectory();
+    const env = { ...SMALL_SEGMENTS, RF_SEGMENTS_KEPT: "1" };
+    await using node = await startNode({ dataDir: join(path, "source"), env });
+    await createTopic(node.url, TOPIC, 1);
+    await createTopic(node.url, "flow", 1);
+    const stored = new Map<string, number>();
+    const batch = Array.from({ length: 20 }, (_, i) => `${i}`.padEnd(20_000, "."));
+    const limit = JSON.stringify({ topic: "flow", max_bytes: 1 << 20 });
+    await call(node.url, "/broker/retention", { method: "POST", body: limit });
+    for (let i = 0; i < 60; i++) {
+      await produceBatch(node.url, { topic: "flow", partition: 0 }, batch);
+      const value = `kept ${i}`.padEnd(8000, ".");
+      stored.set(value, (await produce(node.url, { topic: TOPIC, partition: 0 }, value)).offset);
+      await call(node.url, `/kv/app/key${i % 7}`, { method: "POST", body: value });
+    }
+    await waitUntil("records are moved", async () => {
+      await call(node.url, "/admin/compact", { method: "POST" });
+      const [archives = 0, compacted = 0] = await metrics(node.url, [
+        "ayder_archives",
+        "ayder_log_compacted_index",
+      ]);
+      return archives > 0 && compacted > 0;
+    });
+
+    const busy = new Busy(node.url, 20_000);
+    const file = join(path, "moved.backup");
+    const taken = await run("backup", node.url, file, "--json");
+    await busy.end();
+    expect(taken.code, taken.text).toBe(0);
+    const directory = join(path, "restored");
+    const made = await run("restore", file, directory, "--json");
+
+    expect(made.code, made.text).toBe(0);
+    await using other = await startNode({ dataDir: directory, env });
+    expect(await hashOf(other.url)).toBe(taken.json.state_hash as string);
+    await expectKept(other.url, stored);
+    await other.kill("SIGKILL");
     clean();
   },
   TEST_MS_MAX,
@@ -222,15 +268,15 @@ test(
       await reader?.read();
       await reader?.cancel();
       for (let waits = 0; waits < 200; waits++) {
-        const metrics = await (await call(node.url, "/metrics")).text();
-        if (metrics.includes("ayder_backups_running 0")) break;
+        const text = await (await call(node.url, "/metrics")).text();
+        if (text.includes("ayder_backups_running 0")) break;
         await Bun.sleep(20);
       }
     }
     const file = join(path, "..", `${Bun.hash(path)}.backup`);
     expect((await run("backup", node.url, file)).code).toBe(0);
-    const metrics = await (await call(node.url, "/metrics")).text();
-    expect(metrics).toContain("ayder_backups_failed_total 5");
+    const text = await (await call(node.url, "/metrics")).text();
+    expect(text).toContain("ayder_backups_failed_total 5");
     clean();
   },
   TEST_MS_MAX,

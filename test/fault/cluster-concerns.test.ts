@@ -172,12 +172,13 @@ test(
 );
 
 test(
-  "with every follower gone no change says that it is stored: topics, rules, floors and commits wait as records do",
+  "with every follower gone no change says that it is stored: topics, rules, floors, commits, keys and transactions wait as records do",
   async () => {
     await using cluster = await startCluster({ env: { RF_WRITE_TIMEOUT_MS: String(SHORT_MS) } });
     await makeTopic(cluster, TOPIC);
     const leader = await cluster.leader();
     for (const value of ["a", "b"]) expect((await write(leader, TOPIC, value)).status).toBe(200);
+    expect((await send(leader, "POST", "/kv/app/old", "value")).status).toBe(200);
     for (const follower of await cluster.followers()) follower.pause();
 
     const replies = await Promise.all([
@@ -191,6 +192,12 @@ test(
         before_offset: 1,
       }),
       send(leader, "DELETE", `/broker/topics/${TOPIC}`),
+      send(leader, "POST", "/kv/app/new", "value"),
+      send(leader, "DELETE", "/kv/app/old"),
+      send(leader, "POST", "/broker/txn", {
+        produce: [{ topic: TOPIC, partition: 0, value: "d" }],
+        kv: [{ op: "put", key: "app/both", value: "1" }],
+      }),
     ]);
 
     for (const reply of replies)

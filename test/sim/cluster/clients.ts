@@ -498,10 +498,15 @@ export class Clients {
           return;
         }
         const request = { topicId: topic.id, partition, offset, maxRecords: 50, maxBytes };
-        const judge = (found: { readonly slices: Parameters<typeof recordsOf>[0] }): void => {
+        const judge = (found: {
+          readonly slices: Parameters<typeof recordsOf>[0];
+          readonly startOffset: number;
+        }): void => {
           const records = recordsOf(found.slices, offset);
+          // What it began to read may be deleted, and its space given back.
+          const isGone = offset < found.startOffset || broker.topic(topic.name)?.id !== topic.id;
           claim(
-            records.length > 0,
+            records.length > 0 || isGone,
             `Reading ${topic.id}/${partition} at ${node.id} ends at ${offset} of ${nextOffset}`,
           );
           see(

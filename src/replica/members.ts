@@ -119,16 +119,22 @@ export class Members {
       return true;
     }
     if (!member.isReturning || !membership.learners.includes(nodeId)) return false;
-    const progress = raft.progress.get(nodeId);
-    if (progress === undefined || progress.state !== "replicate") return false;
-    // One that is not heard of would make majorities larger and be in none of them.
-    if (!progress.isActive) return false;
-    if (raft.lastIndex - progress.matchIndex > CAUGHT_UP_ENTRIES) return false;
+    if (this.#missing(nodeId) !== undefined) return false;
     const promoted = changeSimply(membership, [{ kind: "addVoter", nodeId }]);
     if (!promoted.ok) return false;
     this.#replica.logger.info("member_votes_again", { node: nodeId });
     this.#propose(withMember({ ...membership, ...promoted.value }, nodeId, { isReturning: false }));
     return true;
+  }
+
+  /** What a learner lacks to vote: in words; undefined when nothing. */
+  #missing(nodeId: string): string | undefined {
+    const { raft } = this.#replica;
+    const progress = raft.progress.get(nodeId);
+    if (progress === undefined || !progress.isActive) return "it is not heard of";
+    if (progress.state !== "replicate") return "it is being filled";
+    const behind = raft.lastIndex - progress.matchIndex;
+    return behind > CAUGHT_UP_ENTRIES ? `it is ${behind} entries behind` : undefined;
   }
 
   /** Hands leadership to a voter of higher priority that has everything. */
@@ -257,11 +263,14 @@ export class Members {
     });
   }
 
-  /** Makes a learner a voter. */
+  /** Makes a learner a voter, once it has what the log has: before, it would make majorities larger and be in none of them. */
   promote(nodeId: string): Promise<Result<{ readonly index: number }, Refusal>> {
     return this.#change((membership) => {
       if (!membership.members.some((member) => member.nodeId === nodeId)) return unknown(nodeId);
       if (membership.voters.includes(nodeId)) return succeed(membership);
+      const missing = this.#missing(nodeId);
+      if (missing !== undefined)
+        return fail(refuse("not_ready", `Node ${nodeId} cannot vote yet: ${missing}`));
       // Whoever makes it a voter by hand has not left anything for the leader to do.
       const asked = withMember(membership, nodeId, { isReturning: false });
       return this.#changed(asked, [{ kind: "addVoter", nodeId }]);

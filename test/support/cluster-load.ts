@@ -368,6 +368,8 @@ export class ClusterLoad implements AsyncDisposable {
         method,
         headers: HEADERS,
         redirect: "manual",
+        // On a kept connection that closes, `fetch` sends by itself once more: refused then, it may have been taken before.
+        keepalive: false,
         signal: AbortSignal.timeout(ATTEMPT_MS_MAX),
         ...(body !== undefined && { body }),
       });

@@ -75,6 +75,21 @@ test("an added node listens and does not vote; a promoted one does", () => {
   cluster.produce(topic, "y");
 });
 
+test("a learner that is not heard of is not made a voter, and may be once it has caught up", () => {
+  const { cluster } = withSpare();
+  const spare = cluster.node(4);
+  spare.kill();
+  changeOf(cluster, "add", spare);
+  cluster.until(() => !cluster.leader().replica.isSavingMembership);
+
+  expect(cluster.refusal(cluster.leader().broker.promoteNode("n4"))).toBe("not_ready");
+  spare.start();
+  cluster.settle();
+
+  changeOf(cluster, "promote", spare);
+  expect(cluster.leader().replica.membership.voters).toContain("n4");
+});
+
 test("a removed node is not waited for any more, and leads nobody", () => {
   const { cluster, topic } = withSpare();
   const [removed, other] = cluster.followers();
@@ -118,7 +133,7 @@ test("one change at a time: another one is refused until the first is in force",
   expect(cluster.refusal(refused)).toBe("change_in_progress");
   cluster.good(added);
   cluster.until(() => !leader.replica.isSavingMembership);
-  cluster.good(leader.broker.promoteNode("n4"));
+  cluster.good(leader.broker.removeNode(first.id));
 });
 
 test("what makes no sense is refused: unknown nodes, the last voter, names and addresses that are none", () => {

@@ -35,7 +35,6 @@ const commit = typeof AYDER_COMMIT === "string" ? AYDER_COMMIT : "source";
 
 /** Ticks between two heartbeats of a cluster: elections are drawn with this grain. */
 const TICKS_PER_HEARTBEAT = 3;
-const RETENTION_MS = 1000;
 /** Milliseconds in which writes that were taken may reach the disk when the node stops, and between two looks at them. */
 const STOP_DRAIN_MS = 5000;
 const STOP_POLL_MS = 5;
@@ -179,19 +178,20 @@ async function start(
     replaced().catch((error: unknown) => die(logger, error));
   };
   first.onReplaced = again;
-  const tick = setInterval(() => live.replica.tick(), tickMsOf(config));
-  const retention = setInterval(() => live.broker.retentionPass.start(), RETENTION_MS);
+  let isStopping = false;
+  const tick = setInterval(() => {
+    live.replica.tick();
+    if (!isStopping) live.broker.retentionPass.tick(performance.now());
+  }, tickMsOf(config));
   first.tick();
   if (waiting !== undefined) http.serve(backend());
   const { url } = waiting ?? (await http.start(backend()));
   logger.info("started", { url, elapsed_ms: Math.round(performance.now() - startedMs) });
 
-  let isStopping = false;
   const stop = async (signal: string): Promise<void> => {
     if (isStopping) return;
     isStopping = true;
     logger.info("stopping", { signal });
-    clearInterval(retention);
     await http.stop();
     const { replica } = live;
     replica.stop();

@@ -15,6 +15,8 @@ export interface PassLimits {
 
 /** Floors that one pass raises at most, so that its entry stays small. */
 const FLOORS_PER_PASS_MAX = 1000;
+/** A pass begins so often, and whenever the log begins another file: records cannot outgrow a limit of bytes by more. */
+const PASS_MS = 1000;
 /** Partitions remembered as settled: twice what a node may have. */
 const SETTLED_MAX = 200_000;
 
@@ -26,11 +28,23 @@ export class RetentionPass {
   /** Where partitions ended that had nothing left but their newest chunk: an idle one is not read again every second. */
   readonly #settled = new Map<number, number>();
   #isRunning = false;
+  #nextMs = 0;
+  #newestFile = 0;
 
   constructor(replica: Replica, controls: Controls, rocket: RocketTopics) {
     this.#replica = replica;
     this.#controls = controls;
     this.#rocket = rocket;
+  }
+
+  /** Time goes on: starts a pass when one is due. */
+  tick(nowMs: number): void {
+    const { segments } = this.#replica.log;
+    const newestFile = segments.all().at(-1)?.sequence ?? 0;
+    if (nowMs < this.#nextMs && newestFile === this.#newestFile) return;
+    this.#nextMs = nowMs + PASS_MS;
+    this.#newestFile = newestFile;
+    this.start();
   }
 
   /** Starts a pass by the rules that are set, unless one is under way. */

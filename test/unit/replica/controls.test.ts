@@ -252,13 +252,37 @@ describe("a rule", () => {
     expect(node.values(topic)).toHaveLength(1);
   });
 
+  test("by size is obeyed whenever the log begins another file, however little time has passed", () => {
+    const node = SimNode.ready(simDisk(), SMALL);
+    const topic = node.topic("t");
+    const { retentionPass } = node.broker;
+    const add = (): void => {
+      node.produce(topic, new Uint8Array(4000));
+      retentionPass.tick(0);
+      node.rest();
+    };
+    set(node, "t", { maxBytes: 10_000 });
+    retentionPass.tick(0);
+    const files = node.replica.log.counts.segments;
+    for (let i = 0; i < 5; i++) add();
+    expect(node.broker.partition(topic, 0).bytes).toBeGreaterThan(10_000);
+    while (node.replica.log.counts.segments === files) add();
+
+    expect(node.broker.partition(topic, 0).bytes).toBeLessThanOrEqual(10_000);
+  });
+
   test("set for a topic is obeyed each second by itself", () => {
     const node = SimNode.ready(simDisk(), SMALL);
     const topic = node.topic("t");
     for (let i = 0; i < 5; i++) node.produce(topic, `${i}`);
     set(node, "t", { ttlMs: 1000 });
+    node.broker.retentionPass.tick(0);
+    node.rest();
     node.clock.pass(5000);
-    node.broker.retentionPass.start();
+    node.broker.retentionPass.tick(999);
+    node.rest();
+    expect(node.texts(topic)).toHaveLength(5);
+    node.broker.retentionPass.tick(1000);
     node.rest();
 
     expect(node.texts(topic)).toEqual(["4"]);

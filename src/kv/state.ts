@@ -60,6 +60,8 @@ const NO_KEY = new Uint8Array(0);
 /** All keys of all namespaces. */
 export class KvState {
   readonly #arena = new SlotArena();
+  /** What `#find` looks for. */
+  #wanted: Uint8Array = NO_KEY;
   readonly #byName = new Map<string, Namespace>();
   readonly #byId = new Map<number, Namespace>();
   readonly #deadlines = new DeadlineHeap();
@@ -133,7 +135,7 @@ export class KvState {
    * @param isAfter `first` itself is left out.
    */
   *list(namespace: Namespace, first: Uint8Array = NO_KEY, isAfter = false): Iterable<KeyEntry> {
-    const compare = this.#compareWith(first);
+    const compare = (address: number): number => this.#compare(address, first);
     for (const address of namespace.keys.from(compare)) {
       if (isAfter && compare(address) === 0) continue;
       const entry = this.#entry(address);
@@ -355,7 +357,7 @@ export class KvState {
     const forgotten: Uint8Array[] = [];
     let looked = 0;
     let last = after;
-    for (const address of namespace.keys.from(this.#compareWith(after))) {
+    for (const address of namespace.keys.from((at) => this.#compare(at, after))) {
       if (looked === max) break;
       looked += 1;
       this.#arena.seek(address);
@@ -401,24 +403,27 @@ export class KvState {
   }
 
   #find(namespace: Namespace, key: Uint8Array): number {
-    return namespace.keys.find(this.#compareWith(key));
+    this.#wanted = key;
+    return namespace.keys.find(this.#compareWanted);
   }
 
+  /** One function for all searches: a new one each time costs four times as much as the search. */
+  readonly #compareWanted = (address: number): number => this.#compare(address, this.#wanted);
+
   /** Compares the key at an address with `key`, byte by byte. */
-  #compareWith(key: Uint8Array): (address: number) => number {
+  #compare(address: number, key: Uint8Array): number {
     const arena = this.#arena;
-    return (address) => {
-      arena.seek(address);
-      const { bytes, view, at } = arena;
-      const start = at + FIXED_BYTES;
-      const length = view.getUint16(at + 4, true);
-      const common = Math.min(length, key.length);
-      for (let i = 0; i < common; i++) {
-        const difference = (bytes[start + i] as number) - (key[i] as number);
-        if (difference !== 0) return difference;
-      }
-      return length - key.length;
-    };
+    arena.seek(address);
+    const { bytes, at } = arena;
+    const start = at + FIXED_BYTES;
+    const length = (bytes[at + 4] as number) | ((bytes[at + 5] as number) << 8);
+    const wanted = key.length;
+    const common = Math.min(length, wanted);
+    for (let i = 0; i < common; i++) {
+      const difference = (bytes[start + i] as number) - (key[i] as number);
+      if (difference !== 0) return difference;
+    }
+    return length - wanted;
   }
 }
 

@@ -53,6 +53,8 @@ interface Sending {
   lastMs: number;
   /** When it was last offered. */
   offeredMs: number;
+  /** It was offered on a connection that is no more. */
+  isUnheard: boolean;
   /** Pieces that are being read. */
   reads: number;
   isOver: boolean;
@@ -78,7 +80,8 @@ export class FileSender {
     this.end(to);
     const lastMs = this.#options.nowMs();
     const files = new Map<number, DiskFile>();
-    this.#sending.set(to, { offer, files, lastMs, offeredMs: lastMs, reads: 0, isOver: false });
+    const times = { lastMs, offeredMs: lastMs, isUnheard: false };
+    this.#sending.set(to, { offer, files, ...times, reads: 0, isOver: false });
     // A merge or a reclaim may take files away before they are asked for; what is open stays readable.
     for (let file = 0; file < filesOf(offer).length; file++) this.#open(files, offer, file);
     this.#options.logger.info("offers_files", { node: to, index: offer.index });
@@ -135,6 +138,12 @@ export class FileSender {
     sending.files.clear();
   }
 
+  /** A follower has connected: of an offer that was made before it knows nothing, unless it asks. */
+  met(to: string): void {
+    const sending = this.#sending.get(to);
+    if (sending !== undefined) sending.isUnheard = true;
+  }
+
   /**
    * Who asks for nothing may never have had the offer, or have started again since: it is to be made again. One who has it
    * takes no notice.
@@ -142,9 +151,13 @@ export class FileSender {
   unanswered(): readonly { readonly to: string; readonly index: number }[] {
     const now = this.#options.nowMs();
     const silent = [...this.#sending].filter(
-      ([, { lastMs, offeredMs }]) => now - Math.max(lastMs, offeredMs) >= OFFER_AGAIN_MS,
+      ([, { lastMs, offeredMs, isUnheard }]) =>
+        isUnheard || now - Math.max(lastMs, offeredMs) >= OFFER_AGAIN_MS,
     );
-    for (const [, sending] of silent) sending.offeredMs = now;
+    for (const [, sending] of silent) {
+      sending.offeredMs = now;
+      sending.isUnheard = false;
+    }
     return silent.map(([to, { offer }]) => ({ to, index: offer.index }));
   }
 

@@ -721,6 +721,7 @@ export class Replica {
       if (delivery.kind === "connected") {
         this.logger.info("peer_connected", { node: from.nodeId });
         if (from.clusterId === "") this.#welcome(from);
+        else this.#sender.met(from.nodeId);
         this.members.met(from);
       } else if (delivery.kind === "disconnected") {
         this.logger.warn("peer_disconnected", { node: from.nodeId });

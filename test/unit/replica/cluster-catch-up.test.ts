@@ -207,6 +207,25 @@ test("a damaged piece is asked for again", () => {
   expectWhole(cluster, topic);
 });
 
+test("an offer that a connection took with it is made again on the next one, at once", () => {
+  const { cluster, topic, late } = lacking(BY_FILES);
+  late.start();
+  let lost = 0;
+  late.transport.tap = (delivery) => {
+    const peer = delivery.kind === "message" ? decodePeer(delivery.bytes) : undefined;
+    if (peer?.kind !== "raft" || peer.message.kind !== "snapshot" || lost > 0) return delivery;
+    lost += 1;
+    return undefined;
+  };
+  cluster.until(() => lost > 0);
+  late.kill();
+  late.start();
+
+  cluster.until(() => late.hasSaid("files_installed"), 2000);
+
+  expectWhole(cluster, topic);
+});
+
 test("an offer that is lost is made again", () => {
   const { cluster, topic, late } = lacking(BY_FILES);
   late.start();

@@ -404,9 +404,11 @@ export class ClusterNode {
     if (this.isLossy) return true;
     this.noteDurable();
     const durable = this.#durable;
-    return (
-      durable !== undefined && index <= durable.syncedIndex && durable.terms.at(index) === term
-    );
+    if (durable === undefined || index > durable.syncedIndex) return false;
+    // What it has compacted was agreed on.
+    const isCompacted = index < durable.terms.firstIndex;
+    const known = isCompacted ? this.#world.ledger.at(index)?.term : durable.terms.at(index);
+    return known === term;
   }
 
   /** Where its durable log ends; undefined for a node that may not vote before it is mended. */

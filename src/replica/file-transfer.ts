@@ -33,7 +33,8 @@ interface TransferOptions {
   readonly logger: Logger;
   readonly nowMs: () => number;
   readonly talk: (to: string, talk: PeerTalk) => void;
-  readonly sendPiece: (to: string, piece: PieceHead, bytes: Uint8Array) => void;
+  /** False: too much waits to be sent. */
+  readonly sendPiece: (to: string, piece: PieceHead, bytes: Uint8Array) => boolean;
 }
 
 /** Which piece of what. */
@@ -55,8 +56,10 @@ interface Sending {
   offeredMs: number;
   /** It was offered on a connection that is no more. */
   isUnheard: boolean;
-  /** Pieces that are being read. */
+  /** Pieces that are being read, or were and are not sent yet. */
   reads: number;
+  /** Those that found no room on their way: `send` says whether they did now. */
+  unsent: { readonly send: () => boolean; readonly done: () => void }[];
   isOver: boolean;
 }
 
@@ -81,7 +84,7 @@ export class FileSender {
     const lastMs = this.#options.nowMs();
     const files = new Map<number, DiskFile>();
     const times = { lastMs, offeredMs: lastMs, isUnheard: false };
-    this.#sending.set(to, { offer, files, ...times, reads: 0, isOver: false });
+    this.#sending.set(to, { offer, files, ...times, reads: 0, unsent: [], isOver: false });
     // A merge or a reclaim may take files away before they are asked for; what is open stays readable.
     for (let file = 0; file < filesOf(offer).length; file++) this.#open(files, offer, file);
     this.#options.logger.info("offers_files", { node: to, index: offer.index });
@@ -103,6 +106,8 @@ export class FileSender {
     sending.lastMs = this.#options.nowMs();
     const offered = filesOf(sending.offer)[file];
     if (offered === undefined || position >= offered.bytes) return;
+    // Asked for again while the first is on its way.
+    if (sending.reads >= PIECES_UNDER_WAY) return;
     const open = sending.files.get(file) ?? this.#open(sending.files, sending.offer, file);
     const length = Math.min(PIECE_BYTES, offered.bytes - position);
     const memory = this.#pieces.pop() ?? this.#options.disk.allocate(PIECE_BYTES);
@@ -115,14 +120,24 @@ export class FileSender {
     this.#options.disk.read(open, position, memory, length).then(
       (count) => {
         const bytes = memory.subarray(0, count);
-        const checksum = pieceChecksum(bytes);
-        if (count === length)
-          this.#options.sendPiece(to, { transfer, file, checksum, position }, bytes);
-        done();
+        const head = { transfer, file, checksum: pieceChecksum(bytes), position };
+        const send = (): boolean =>
+          count !== length || sending.isOver || this.#options.sendPiece(to, head, bytes);
+        sending.unsent.push({ send, done });
+        this.#flush(sending);
       },
       // Damaged or not, the follower gives up in time and is offered something else.
       done,
     );
+  }
+
+  /** Sends what found no room before. */
+  flush(): void {
+    for (const sending of this.#sending.values()) this.#flush(sending);
+  }
+
+  #flush(sending: Sending): void {
+    while (sending.unsent[0]?.send() === true) sending.unsent.shift()?.done();
   }
 
   #open(files: Map<number, DiskFile>, offer: OfferedFiles, file: number): DiskFile {
@@ -141,7 +156,9 @@ export class FileSender {
   /** A follower has connected: of an offer that was made before it knows nothing, unless it asks. */
   met(to: string): void {
     const sending = this.#sending.get(to);
-    if (sending !== undefined) sending.isUnheard = true;
+    if (sending === undefined) return;
+    sending.isUnheard = true;
+    for (const { done } of sending.unsent.splice(0)) done();
   }
 
   /**
@@ -176,6 +193,7 @@ export class FileSender {
     if (sending === undefined) return;
     this.#sending.delete(to);
     sending.isOver = true;
+    this.#flush(sending);
     this.#close(sending);
   }
 

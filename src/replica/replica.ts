@@ -384,9 +384,8 @@ export class Replica {
       talk: (to: string, talk: PeerTalk): void => {
         this.transport.send(to, "urgent", [encodeTalk(talk, this.clock.wallMs())]);
       },
-      sendPiece: (to: string, piece: PieceHead, bytes: Uint8Array): void => {
-        this.transport.send(to, "bulk", [encodePieceHead(piece, this.clock.wallMs()), bytes]);
-      },
+      sendPiece: (to: string, piece: PieceHead, bytes: Uint8Array): boolean =>
+        this.transport.send(to, "bulk", [encodePieceHead(piece, this.clock.wallMs()), bytes]),
     };
     this.#recordRepairs = new RecordRepairs({
       ...transfer,
@@ -607,6 +606,7 @@ export class Replica {
       this.#receiver.decline();
     }
     this.#receive();
+    this.#sender.flush();
     this.#complete();
     this.#applyCommitted();
     this.#submit();

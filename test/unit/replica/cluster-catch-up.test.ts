@@ -207,6 +207,30 @@ test("a damaged piece is asked for again", () => {
   expectWhole(cluster, topic);
 });
 
+test("pieces that find no room on their way are sent when there is some, and not asked for again", () => {
+  const { cluster, topic, late } = lacking(BY_FILES);
+  const { transport } = cluster.leader();
+  const send = transport.send.bind(transport);
+  let refused = 0;
+  transport.send = (to, priority, parts) => {
+    const isPiece = decodePeer(new Uint8Array(Buffer.concat(parts)))?.kind === "piece";
+    if (!isPiece || refused % 2 === 1) {
+      refused += isPiece ? 1 : 0;
+      return send(to, priority, parts);
+    }
+    refused += 1;
+    return false;
+  };
+  late.start();
+  cluster.until(() => late.hasSaid("receives_files"));
+
+  // One that is lost is asked for again after two seconds.
+  cluster.until(() => late.hasSaid("files_installed"), 1900);
+
+  expect(refused).toBeGreaterThan(9);
+  expectWhole(cluster, topic);
+});
+
 test("an offer that a connection took with it is made again on the next one, at once", () => {
   const { cluster, topic, late } = lacking(BY_FILES);
   late.start();

@@ -87,7 +87,7 @@ export class Members {
 
   /** Brings one member up to date. True: a change was proposed. */
   #mend(member: Member): boolean {
-    const { membership, transport, identity, raft } = this.#replica;
+    const { membership, transport, identity } = this.#replica;
     const { nodeId } = member;
     const hello =
       nodeId === identity.meta.nodeId ? this.#replica.self : transport.link(nodeId).hello;

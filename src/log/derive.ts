@@ -10,10 +10,11 @@ import {
   putCommand,
   RETENTION_ALL_TOPICS,
 } from "../model/command-codec.ts";
-import { kvCasOf, kvKeyOf } from "../model/kv-codec.ts";
+import { kvCasOf } from "../model/kv-codec.ts";
 import type { Files } from "./disk.ts";
 import { FileError } from "./disk.ts";
 import { ENTRY_HEADER_BYTES, fileName, SEGMENT_DATA_START } from "./format.ts";
+import { KeyItems } from "./key-items.ts";
 import { GrowingIndex, PARTITIONS_PER_TOPIC_MAX } from "./offset-index.ts";
 import { type ChainEnd, type EntryVisitor, scanSegment } from "./segment-scan.ts";
 import {
@@ -93,6 +94,7 @@ export function deriveSegment(files: Files, job: DeriveJob): void {
 /** Gathers the last state change per key. */
 class DeltaBuilder {
   readonly #keyed = new Map<string, Uint8Array>();
+  readonly #keys = new KeyItems();
   readonly #window = new ByteWriter(1 << 16);
   readonly #cursor = new CommandCursor();
   readonly #earlier = new CommandCursor();
@@ -106,6 +108,7 @@ class DeltaBuilder {
       if (cursor.kind === COMMAND.topicCreated)
         this.#topicIdMax = Math.max(this.#topicIdMax, cursor.topicId);
       if (isWindowItem(cursor.kind)) this.#window.raw(bytes.subarray(cursor.start, cursor.bodyEnd));
+      else if (isKey(cursor.kind)) this.#keys.add(cursor);
       else this.#keep(cursor);
     }
   }
@@ -142,6 +145,8 @@ class DeltaBuilder {
     items.sort(compareItems);
     const writer = new StateFileWriter(files, name);
     for (const item of items) writer.item(item.bytes, item.start, item.bodyEnd);
+    // Their kinds are the last.
+    this.#keys.write(writer);
     writer.beginWindow();
     const window = this.#window.written();
     const cursor = new CommandCursor().reset(window, viewOf(window), 0, window.length);
@@ -149,6 +154,8 @@ class DeltaBuilder {
     writer.finish({ sequence, clusterId, chain, topicIdMax: this.#topicIdMax });
   }
 }
+
+const isKey = (kind: number): boolean => kind === COMMAND.kvPut || kind === COMMAND.kvDeleted;
 
 /** A key that a `Map` can compare; `compareItems` calls exactly these equal. */
 function keyText(item: CommandCursor): string {
@@ -163,9 +170,6 @@ function keyText(item: CommandCursor): string {
     case COMMAND.namespaceCreated:
     case COMMAND.namespaceFloor:
       return `${item.kind} ${item.topicId}`;
-    case COMMAND.kvPut:
-    case COMMAND.kvDeleted:
-      return `key ${item.topicId} ${kvKeyOf(item).toHex()}`;
     default:
       return `${item.kind} ${item.topicId} ${item.partition}`;
   }

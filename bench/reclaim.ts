@@ -1,6 +1,7 @@
-// Whether space comes back: traffic through a topic that keeps 100 MiB, beside a small topic that keeps everything. Prints the
-// size of the directory over time, the restart time against a fresh directory, and what reclaiming costs the p99 of produce.
-// Usage: bun bench/reclaim.ts [--binary F] [--gib 2] [--rate 5000] [--seconds 15]
+// Whether space comes back: traffic through a topic that keeps 100 MiB, beside a small topic that keeps everything and keys that
+// are written over and over. Prints the size of the directory over time, the restart time against a fresh directory, and what
+// reclaiming costs the p99 of produce.
+// Usage: bun bench/reclaim.ts [--binary F] [--gib 2] [--mib-per-second 0 (as fast as it goes)] [--rate 5000] [--seconds 15]
 
 import { mkdirSync, readdirSync, rmSync, statSync } from "node:fs";
 import { join } from "node:path";
@@ -13,6 +14,7 @@ const { values } = parseArgs({
   options: {
     binary: { type: "string", default: "dist/ayder-linux-x64" },
     gib: { type: "string", default: "2" },
+    "mib-per-second": { type: "string", default: "0" },
     rounds: { type: "string", default: "6" },
     rate: { type: "string", default: "5000" },
     seconds: { type: "string", default: "15" },
@@ -24,6 +26,9 @@ const KEPT_BYTES_MAX = 100 * 2 ** 20;
 const BATCH = { records: 1000, bytes: 500 } as const;
 /** Batches a second beside the latency that is measured: about 25 MB/s, one full file in three seconds. */
 const BATCHES_PER_SECOND = 50;
+const KEY_WRITES = 100_000;
+const KEYS = 1000;
+const KEYS_AT_ONCE = 100;
 const HEADERS = { authorization: "Bearer dev" };
 
 const directory = scratchDirectory("reclaim");
@@ -107,6 +112,29 @@ async function trickle(isOver: () => boolean): Promise<number> {
   return sent;
 }
 
+/** Writes 1,000 keys over and over, 100 at a time. */
+async function overwrite(): Promise<void> {
+  for (let i = 0; i < KEY_WRITES; i += KEYS_AT_ONCE) {
+    const kv = Array.from({ length: KEYS_AT_ONCE }, (_, j) => ({
+      op: "put",
+      key: `bench/${(i + j) % KEYS}`,
+      value: `${i + j} `.padEnd(100, "v"),
+    }));
+    const reply = await post("/broker/txn", { kv });
+    if (!reply.ok) throw new Error(await reply.text());
+    await reply.text();
+  }
+}
+
+async function checkKeys(): Promise<void> {
+  for (let i = KEY_WRITES - KEYS; i < KEY_WRITES; i++) {
+    const reply = await fetch(`${url}/kv/bench/${i % KEYS}`, { headers: HEADERS });
+    const { value, cas } = (await reply.json()) as { readonly value: string; readonly cas: number };
+    if (atob(value) !== `${i} `.padEnd(100, "v") || cas !== KEY_WRITES / KEYS)
+      throw new Error(`Key ${i % KEYS} has cas ${cas} and ${atob(value)}`);
+  }
+}
+
 async function checkKept(count: number): Promise<void> {
   let at = 0;
   while (at < count) {
@@ -130,6 +158,12 @@ async function flow(data: string) {
   await retain("flow", KEPT_BYTES_MAX);
   let isOver = false;
   const trickling = trickle(() => isOver);
+  const overwriting = overwrite();
+  let peakBytes = 0;
+  const looking = setInterval(() => {
+    peakBytes = Math.max(peakBytes, sizeOf(data));
+  }, 50);
+  const mibPerSecond = Number(values["mib-per-second"]);
   const overTime: {
     readonly s: number;
     readonly writtenMiB: number;
@@ -149,6 +183,9 @@ async function flow(data: string) {
       durationMs: 1000,
       warmupMs: 0,
       protocol: "http1",
+      ...(mibPerSecond > 0 && {
+        ratePerSecond: (mibPerSecond * 2 ** 20) / (BATCH.records * BATCH.bytes),
+      }),
     });
     written += result.records * BATCH.bytes;
     sample(written);
@@ -160,10 +197,12 @@ async function flow(data: string) {
   }
   isOver = true;
   const kept = await trickling;
+  await overwriting;
+  clearInterval(looking);
   const numbers = {
     flowedS,
     kept,
-    peakMiB: Math.max(...overTime.map((row) => row.directoryMiB)),
+    peakMiB: mib(peakBytes),
     restMiB: overTime.at(-1)?.directoryMiB ?? 0,
     reclaimRuns: await metric("ayder_reclaim_runs_total"),
     reclaimedMiB: mib(await metric("ayder_reclaimed_bytes_total")),
@@ -219,6 +258,7 @@ try {
   const again = launch(data);
   await ready();
   await checkKept(flowed.kept);
+  await checkKeys();
   again.kill("SIGKILL");
   await again.exited;
   rmSync(data, { recursive: true });

@@ -113,7 +113,7 @@ export class Reclaimer {
     this.#view = view;
     const { bytesPerSecond, segmentBytes } = this.#options;
     // Where records die faster than this would give their space back, it keeps up.
-    const haste = view.isShort ? HASTE_MAX : 1 + this.#waitingBytes / (2 * segmentBytes);
+    const haste = view.isShort ? HASTE_MAX : 1 + (2 * this.#waitingBytes) / segmentBytes;
     const rate = bytesPerSecond * Math.min(HASTE_MAX, haste);
     const earned = (rate * Math.max(0, view.nowMs - (this.#lastMs ?? view.nowMs))) / 1000;
     // What was not used is not saved up.

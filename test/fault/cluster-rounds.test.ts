@@ -1,5 +1,5 @@
 // Round after round something is done to a cluster of processes while clients write and read: nodes are killed, stopped, wiped,
-// cut off. Afterwards it must come back by itself, with nothing acknowledged lost, doubled or moved, commits that never went
+// cut off. Space is given back all the while. Afterwards it must come back by itself, with nothing acknowledged lost, doubled or moved, commits that never went
 // back, reads that were as new as they promised, and the same state everywhere. `ROUNDS=100` is the long run; `NODES=5`, `TLS=1`.
 
 import { expect, test } from "bun:test";
@@ -11,6 +11,7 @@ import {
   canCut,
   startCluster,
 } from "../support/cluster-process.ts";
+import { metrics } from "../support/node-client.ts";
 import { SMALL_SEGMENTS } from "../support/node-process.ts";
 
 const { ROUNDS: ROUNDS_TEXT = "8", SEED = "1", NODES: NODES_TEXT = "3", TLS } = process.env;
@@ -136,6 +137,14 @@ const FAULTS: readonly Fault[] = [
   },
 ];
 
+/** Files that each node has given back since it started. */
+const reclaimed = (cluster: Cluster): Promise<readonly (number | undefined)[]> =>
+  Promise.all(
+    cluster.running.map(
+      async ({ url }) => (await metrics(url, ["ayder_reclaimed_files_total"]))[0],
+    ),
+  );
+
 /** Every node is ready, votes, and belongs to the same cluster: nobody has touched anything. */
 async function healthy(cluster: Cluster): Promise<void> {
   await cluster.ready(cluster.nodes);
@@ -176,14 +185,16 @@ test(
       nodes: NODES,
       network: canCut ? "namespaces" : "loopback",
       isTls: TLS === "1",
-      // A little data is many segments, and a node that lacks one is filled with files.
-      env: { ...SMALL_SEGMENTS, RF_HA_CATCH_UP_BYTES: "1048576" },
+      // A little data is many segments, and a node that lacks one is filled with files. The watch, which is read once a round,
+      // begins in those that are kept.
+      env: { ...SMALL_SEGMENTS, RF_HA_CATCH_UP_BYTES: "1048576", RF_SEGMENTS_KEPT: "20" },
     });
     await using load = new ClusterLoad(cluster, {
       topic: "rounds",
       partitions: 3,
       clients: 12,
       random,
+      flowBytes: 1 << 20,
     });
     await load.createTopic();
     const failoverMs: number[] = [];
@@ -224,7 +235,7 @@ test(
     console.log(
       `${ROUNDS} rounds in ${((performance.now() - begun) / 1000).toFixed(0)} s, seed ${SEED}: ` +
         `${load.oracle.acknowledged} acknowledged of ${load.oracle.seen} records, ${load.reads} reads, ` +
-        `keys ${JSON.stringify(load.keys.counts)}, ` +
+        `keys ${JSON.stringify(load.keys.counts)}, files given back ${JSON.stringify(await reclaimed(cluster))}, ` +
         `${load.unanswered} attempts unanswered, ${load.duplicates} repeats were there already; ` +
         `ms from a leader's death to the next write: ${milliseconds(failoverMs)}; ` +
         `ms to full health: ${milliseconds(healthMs)}; ${JSON.stringify([...load.refusals])}`,

@@ -1,5 +1,5 @@
-// What clients of a cluster do with keys: puts with and without an expectation, deletions, keys that end by themselves, reads
-// at any node. The watch tells what each key ever was; with it, everything that clients saw is judged as one history.
+// What clients of a cluster do with keys: puts with and without an expectation, alone and in transactions, deletions, keys that
+// end by themselves, reads at any node. The watch tells what each key ever was; with it, everything that clients saw is judged as one history.
 
 import type { Prng } from "../../src/lib/prng.ts";
 import type { ReplyFields } from "./cluster-client.ts";
@@ -22,6 +22,8 @@ type KeyFields = ReplyFields & {
   readonly current?: number;
   readonly value?: string;
   readonly deleted?: boolean;
+  /** Of a transaction. */
+  readonly kv?: readonly { readonly cas: number }[];
 };
 
 /** What the load lends. */
@@ -79,12 +81,13 @@ export class ClusterKeys {
     const id = `w${this.#requests++}`;
     const isPut = random.chance(0.8);
     const hasKey = random.chance(0.7);
-    const query = new URLSearchParams({ timeout_ms: "3000" });
     const expected = random.chance(0.5) ? (this.#seen.get(key) ?? 0) : undefined;
-    if (expected !== undefined) query.set("cas", String(expected));
-    if (hasKey) query.set("idempotency_key", id);
-    if (isPut && random.chance(0.15)) query.set("ttl_ms", String(1 + random.below(TTL_MS_MAX)));
-    const path = `/kv/${NAMESPACE}/${key}?${query}`;
+    const ttlMs = isPut && random.chance(0.15) ? 1 + random.below(TTL_MS_MAX) : undefined;
+    const change = { key, id, expected, ttlMs, idempotencyKey: hasKey ? id : undefined };
+    const isTransaction = isPut && random.chance(0.3);
+    const { method, path, body } = isTransaction
+      ? transactionOf(change)
+      : requestOf(change, isPut ? "PUT" : "DELETE");
     const calledAt = performance.now();
     const value = isPut ? id : undefined;
     const end = (fields: Pick<KeyWrite, "outcome" | "returnedAt" | "cas">): void => {
@@ -95,11 +98,11 @@ export class ClusterKeys {
     let isUncertain = false;
     for (;;) {
       if (isStopping() && isUncertain) return end({ outcome: "unknown", returnedAt: undefined });
-      const answer = await send(isPut ? "PUT" : "DELETE", path, isPut ? id : "");
+      const answer = await send(method, path, body);
       const returnedAt = performance.now();
       if (answer?.status === 200) {
         this.counts.writes += 1;
-        const { cas } = answer.fields;
+        const { cas = answer.fields.kv?.[0]?.cas } = answer.fields;
         if (cas !== undefined) this.#seen.set(key, cas);
         return end({ outcome: "stored", returnedAt, cas });
       }
@@ -173,4 +176,42 @@ export class ClusterKeys {
     this.#states.set(key, states.set(cas, shown));
     return undefined;
   }
+}
+
+/** A change of a key, however it is sent. */
+interface Change {
+  readonly key: string;
+  readonly id: string;
+  readonly expected: number | undefined;
+  readonly ttlMs: number | undefined;
+  readonly idempotencyKey: string | undefined;
+}
+
+interface Request {
+  readonly method: string;
+  readonly path: string;
+  readonly body: string;
+}
+
+function requestOf(change: Change, method: "PUT" | "DELETE"): Request {
+  const { key, id, expected, ttlMs, idempotencyKey } = change;
+  const query = new URLSearchParams({ timeout_ms: "3000" });
+  if (expected !== undefined) query.set("cas", String(expected));
+  if (idempotencyKey !== undefined) query.set("idempotency_key", idempotencyKey);
+  if (ttlMs !== undefined) query.set("ttl_ms", String(ttlMs));
+  return { method, path: `/kv/${NAMESPACE}/${key}?${query}`, body: method === "PUT" ? id : "" };
+}
+
+function transactionOf({ key, id, expected, ttlMs, idempotencyKey }: Change): Request {
+  const kv = `${NAMESPACE}/${key}`;
+  const body = {
+    idempotency_key: idempotencyKey,
+    expect: expected === undefined ? [] : [{ kv, cas: expected }],
+    kv: [{ op: "put", key: kv, value: id, ttl_ms: ttlMs }],
+  };
+  return {
+    method: "POST",
+    path: "/broker/txn?timeout_ms=3000",
+    body: JSON.stringify(body),
+  };
 }

@@ -19,6 +19,7 @@ const WRITE_MS_MAX = 3000;
 const PAUSE_MS_MAX = 20;
 const THINK_MS_MAX = 6;
 const GROUP = "workers";
+const FLOW = "flow";
 const REACH_MS_MAX = 60_000;
 /** A read begins so many records before what is known to be there. */
 const READ_BACK = 20;
@@ -32,6 +33,8 @@ export interface ClusterLoadOptions {
   readonly partitions: number;
   readonly clients: number;
   readonly random: Prng;
+  /** What a topic beside keeps at most, through which records go all the time; undefined: there is none. */
+  readonly flowBytes?: number;
 }
 
 /** A write, so that it can be sent again as it was. */
@@ -93,15 +96,19 @@ export class ClusterLoad implements AsyncDisposable {
     });
   }
 
-  /** Makes the topic. */
+  /** Makes the topic, and the one whose records do not stay. */
   async createTopic(): Promise<void> {
-    const { topic, partitions } = this.#options;
+    const { topic, partitions, flowBytes } = this.#options;
+    await this.#demand("/broker/topics", { name: topic, partitions });
+    if (flowBytes === undefined) return;
+    await this.#demand("/broker/topics", { name: FLOW, partitions: 1 });
+    await this.#demand("/broker/retention", { topic: FLOW, max_bytes: flowBytes });
+  }
+
+  async #demand(path: string, body: unknown): Promise<void> {
     const leader = await this.#cluster.leader();
-    const reply = await leader.ask("/broker/topics", {
-      method: "POST",
-      body: JSON.stringify({ name: topic, partitions }),
-    });
-    if (reply.status !== 200) throw new Error(`Cannot create the topic: ${await reply.text()}`);
+    const reply = await leader.ask(path, { method: "POST", body: JSON.stringify(body) });
+    if (reply.status !== 200) throw new Error(`${path} is refused: ${await reply.text()}`);
   }
 
   /** Lets the clients begin. */
@@ -109,6 +116,7 @@ export class ClusterLoad implements AsyncDisposable {
     this.#isStopping = false;
     this.#accepted = [];
     this.#clients = Array.from({ length: this.#options.clients }, () => this.#client());
+    if (this.#options.flowBytes !== undefined) this.#clients.push(this.#flow());
   }
 
   /** Writes that were stored since the load began and were sent after `sinceMs`. */
@@ -195,6 +203,15 @@ export class ClusterLoad implements AsyncDisposable {
       else if (random.chance(0.3)) await this.#read();
       else await this.#write(this.#draw(), false);
       await Bun.sleep(random.below(THINK_MS_MAX));
+    }
+  }
+
+  /** A megabyte a second that nobody waits for or reads: space is given back all the time. */
+  async #flow(): Promise<void> {
+    const body = recordValues("flow", 20, 5000).join("\n");
+    while (!this.#isStopping) {
+      await this.#send("POST", `/broker/topics/${FLOW}/produce-ndjson?partition=0`, body);
+      await Bun.sleep(100);
     }
   }
 

@@ -21,6 +21,10 @@ const PIECES_UNDER_WAY = 8;
 const ASK_AGAIN_MS = 2000;
 /** Who asks for nothing for so long is made the same offer again. */
 const OFFER_AGAIN_MS = 3000;
+/** Files may be so many times what the entries are that they stand for: they are written and not applied. */
+const FILES_WORTH = 2;
+/** Whether files are worth it is looked at so often: with many files it takes its time. */
+const LOOK_AGAIN_MS = 500;
 /** A transfer that stands still for so long is over. */
 const GIVE_UP_MS = 30_000;
 /** After a transfer that failed, entries are tried for a while. */
@@ -68,25 +72,39 @@ export class FileSender {
   readonly #options: TransferOptions;
   readonly #sending = new Map<string, Sending>();
   readonly #failedMs = new Map<string, number>();
+  /** When files were last found to be more than the entries are worth. */
+  readonly #tooMuchMs = new Map<string, number>();
   readonly #pieces: Uint8Array[] = [];
 
   constructor(options: TransferOptions) {
     this.#options = options;
   }
 
-  /** Offers a follower everything up to an index beyond `nextIndex`; undefined when there is no such offer now. */
-  offer(to: string, nextIndex: number): OfferedFiles | undefined {
+  /**
+   * Offers a follower everything up to an index beyond `nextIndex`; undefined when there is no such offer now.
+   * @param entryBytes Of the entries that it lacks; `Infinity` when they are not in the log any more.
+   */
+  offer(to: string, nextIndex: number, entryBytes: number): OfferedFiles | undefined {
+    const now = this.#options.nowMs();
     const failedMs = this.#failedMs.get(to) ?? Number.NEGATIVE_INFINITY;
-    if (this.#options.nowMs() - failedMs < TRY_AGAIN_MS) return undefined;
+    if (now - failedMs < TRY_AGAIN_MS) return undefined;
+    const isRemembered =
+      now - (this.#tooMuchMs.get(to) ?? Number.NEGATIVE_INFINITY) < LOOK_AGAIN_MS;
+    if (isRemembered && Number.isFinite(entryBytes)) return undefined;
     const offer = this.#options.log.offer();
     if (offer === undefined || offer.index < nextIndex) return undefined;
+    const offered = filesOf(offer);
+    // While files are sent entries come in: to send all files for those again would never end.
+    if (offered.reduce((sum, { bytes }) => sum + bytes, 0) > FILES_WORTH * entryBytes) {
+      this.#tooMuchMs.set(to, now);
+      return undefined;
+    }
     this.end(to);
-    const lastMs = this.#options.nowMs();
     const files = new Map<number, DiskFile>();
-    const times = { lastMs, offeredMs: lastMs, isUnheard: false };
+    const times = { lastMs: now, offeredMs: now, isUnheard: false };
     this.#sending.set(to, { offer, files, ...times, reads: 0, unsent: [], isOver: false });
     // A merge or a reclaim may take files away before they are asked for; what is open stays readable.
-    for (let file = 0; file < filesOf(offer).length; file++) this.#open(files, offer, file);
+    for (let file = 0; file < offered.length; file++) this.#open(files, offer, file);
     this.#options.logger.info("offers_files", { node: to, index: offer.index });
     return offer;
   }

@@ -20,7 +20,7 @@ interface SenderOptions {
   /** An append is on its way. */
   readonly sent: (to: string, prevIndex: number, lastIndex: number, bytes: number) => void;
   /** A follower needs more than the log has, or more than is worth sending. */
-  readonly needsFiles: (to: string, nextIndex: number) => void;
+  readonly needsFiles: (to: string, nextIndex: number, entryBytes: number) => void;
   /** A follower that lacks more of the log than so many bytes is filled with files. */
   readonly catchUpBytes: number;
   readonly wantTurn: () => void;
@@ -54,7 +54,7 @@ export class Followers {
       const next = nextAppend(raft, to);
       if (next === undefined) return;
       if (next.kind === "snapshot") {
-        needsFiles(to, raft.progress.get(to)?.nextIndex ?? 1);
+        needsFiles(to, raft.progress.get(to)?.nextIndex ?? 1, Number.POSITIVE_INFINITY);
         return;
       }
       const { prevIndex, lastIndex } = next;
@@ -65,8 +65,9 @@ export class Followers {
         return;
       }
       if (prevIndex >= placedIndex) return;
-      if (i === 0 && log.bytesAfter(prevIndex) > this.#options.catchUpBytes) {
-        needsFiles(to, prevIndex + 1);
+      const missingBytes = i === 0 ? log.bytesAfter(prevIndex) : 0;
+      if (missingBytes > this.#options.catchUpBytes) {
+        needsFiles(to, prevIndex + 1, missingBytes);
         if (raft.progress.get(to)?.state === "snapshot") return;
       }
       // One that is served from the disk gets one message at a time: its own disk and this one have other work to do.

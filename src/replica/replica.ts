@@ -367,8 +367,8 @@ export class Replica {
       encode: (message) => encodeRaft(message, this.clock.wallMs()),
       sent: (to, prevIndex, lastIndex, bytes) =>
         this.#take(step(this.raft, { kind: "sent", to, prevIndex, lastIndex, bytes })),
-      needsFiles: (to, nextIndex) => {
-        const offer = this.#sender.offer(to, nextIndex);
+      needsFiles: (to, nextIndex, entryBytes) => {
+        const offer = this.#sender.offer(to, nextIndex, entryBytes);
         if (offer !== undefined)
           this.#take(step(this.raft, { kind: "snapshotStarted", to, index: offer.index }));
       },

@@ -85,6 +85,22 @@ test("a follower that lacks more than is worth sending is filled with files, and
   expectWhole(cluster, topic, 93);
 });
 
+test("a follower that lacks much, and little of all there is, gets entries: files would bring everything again", () => {
+  const cluster = SimCluster.ready(BY_FILES);
+  const topic = cluster.topic("t");
+  fill(cluster, topic, 100);
+  cluster.settle();
+  const [late] = cluster.followers();
+  late.kill();
+  fill(cluster, topic, 20);
+  cluster.settle();
+  late.start();
+  cluster.settle();
+
+  expect(times(cluster.leader(), "offers_files")).toBe(0);
+  expectWhole(cluster, topic, 120);
+});
+
 test("files that bring a merged base bring keys, groups and floors with it", () => {
   const merging = { ...BY_FILES, limits: { mergeBytesMin: 500 } };
   const cluster = SimCluster.ready(merging);

@@ -8,9 +8,30 @@ import type { HttpRooms } from "./rooms.ts";
 /** Looks at the clock only once in so many steps. */
 const STEPS_PER_LOOK = 8;
 
+/** Lets one query or join at a time have a slice per turn of the event loop, however many there are. */
+export class TurnQueue {
+  readonly #waiting: (() => void)[] = [];
+
+  /** Resolves when it is one's turn. */
+  next(): Promise<void> {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.#waiting.push(resolve);
+    if (this.#waiting.length === 1) setImmediate(this.#serve);
+    return promise;
+  }
+
+  readonly #serve = (): void => {
+    const resolve = this.#waiting[0];
+    resolve?.();
+    this.#waiting.shift();
+    if (this.#waiting.length > 0) setImmediate(this.#serve);
+  };
+}
+
 /** The turns of one query or join. */
 export class Turns {
   readonly #rooms: HttpRooms;
+  readonly #queue: TurnQueue;
   readonly #signal: AbortSignal;
   readonly #timeMsMax: number;
   readonly #startedMs = performance.now();
@@ -23,8 +44,15 @@ export class Turns {
   readonly end: () => void;
 
   /** @param end Called once, when the work is over. */
-  constructor(rooms: HttpRooms, signal: AbortSignal, timeMsMax: number, end: () => void) {
+  constructor(
+    rooms: HttpRooms,
+    queue: TurnQueue,
+    signal: AbortSignal,
+    timeMsMax: number,
+    end: () => void,
+  ) {
     this.#rooms = rooms;
+    this.#queue = queue;
     this.end = end;
     this.#signal = signal;
     this.#timeMsMax = timeMsMax;
@@ -44,7 +72,7 @@ export class Turns {
 
   /** Lets others have a turn. @returns why the work must end; undefined when it may go on. */
   async giveWay(): Promise<Refusal | undefined> {
-    await new Promise((resolve) => setImmediate(resolve));
+    await this.#queue.next();
     this.#sliceStartMs = performance.now();
     if (this.isGone || this.#signal.aborted) return refuse("timeout", "Client has gone");
     if (this.#rooms.lifecycle.isStopping) return refuse("not_ready", "Node is stopping");

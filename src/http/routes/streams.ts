@@ -11,7 +11,7 @@ import type { HttpRooms } from "../rooms.ts";
 import { type Call, guarded, type Outcome, type Route, withJson } from "../route.ts";
 import { checkQuery } from "../schemas/check.ts";
 import { JoinBody, QueryBody, StreamQuery } from "../schemas/streams.ts";
-import { Turns } from "../stream-turns.ts";
+import { TurnQueue, Turns } from "../stream-turns.ts";
 import { JOIN_DOC, serveJoin } from "./join.ts";
 import { QUERY_DOC, serveQuery } from "./query.ts";
 
@@ -25,17 +25,17 @@ type Serve<Body> = (
 
 /** The query and join routes. */
 export function streamRoutes(rooms: HttpRooms): readonly Route[] {
-  const decoders = new Decoders(inflate);
+  const shared = { decoders: new Decoders(inflate), queue: new TurnQueue() };
   return [
-    guarded(rooms, QUERY_DOC, (call) => serve(rooms, call, decoders, QueryBody, serveQuery)),
-    guarded(rooms, JOIN_DOC, (call) => serve(rooms, call, decoders, JoinBody, serveJoin)),
+    guarded(rooms, QUERY_DOC, (call) => serve(rooms, call, shared, QueryBody, serveQuery)),
+    guarded(rooms, JOIN_DOC, (call) => serve(rooms, call, shared, JoinBody, serveJoin)),
   ];
 }
 
 function serve<Body>(
   rooms: HttpRooms,
   call: Call,
-  decoders: Decoders,
+  { decoders, queue }: { readonly decoders: Decoders; readonly queue: TurnQueue },
   schema: GenericSchema<unknown, Body>,
   handle: Serve<Body>,
 ): Outcome | Promise<Outcome> {
@@ -49,7 +49,7 @@ function serve<Body>(
         refuse("overloaded", `More than ${limits.STREAM_REQUESTS_MAX} queries and joins run`),
       );
     stats.streams += 1;
-    const turns = new Turns(rooms, call.request.signal, timeMs, () => {
+    const turns = new Turns(rooms, queue, call.request.signal, timeMs, () => {
       stats.streams -= 1;
     });
     let isHandedOn = false;

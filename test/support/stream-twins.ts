@@ -49,7 +49,10 @@ export const records: fc.Arbitrary<TimedRecord[]> = fc
   .map((list) => {
     // Append times never go back.
     let appendMs = 0;
-    return list.map(({ record, appendMs: step }) => ({ record, appendMs: (appendMs += step) }));
+    return list.map(({ record, appendMs: step }) => {
+      appendMs += step;
+      return { record, appendMs };
+    });
   });
 
 const field = fc.constantFrom(...FIELDS, "n.d", "n", "zz");
@@ -263,8 +266,10 @@ export function twinAggregates(
       let open: (typeof groups)[number] | undefined;
       let last = 0;
       for (const { time, record } of [...mine].sort((a, b) => a.time - b.time)) {
-        if (open === undefined || time - last > spec.gap_ms)
-          groups.push((open = { id, values, start: time, end: 0, members: [] }));
+        if (open === undefined || time - last > spec.gap_ms) {
+          open = { id, values, start: time, end: 0, members: [] };
+          groups.push(open);
+        }
         open.members.push(record);
         open.end = time + spec.gap_ms;
         last = time;

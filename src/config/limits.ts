@@ -88,7 +88,9 @@ export const STREAM_TIME_MS_DEFAULT = 30_000;
 /** Queries and joins at the same time: each may hold its bytes of state. */
 export const STREAM_REQUESTS_MAX = 8;
 /** Milliseconds that a query holds the thread before it lets others have a turn. A turn more is what a produce waits. */
-export const STREAM_SLICE_MS = 1;
+export const STREAM_SLICE_MS = 0.5;
+/** Milliseconds that a slice of a query waits at most for writes that are under way. */
+export const STREAM_PAUSE_MS = 3;
 /** Bytes of values that a query asks for at once: some hundred records. */
 export const STREAM_READ_BYTES = 65_536;
 /** Bytes at which a piece of an NDJSON reply leaves. */

@@ -8,21 +8,38 @@ import type { HttpRooms } from "./rooms.ts";
 /** Looks at the clock only once in so many steps. */
 const STEPS_PER_LOOK = 8;
 
-/** Lets one query or join at a time have a slice per turn of the event loop, however many there are. */
+/**
+ * Lets one query or join at a time have a slice, however many there are, and writes go first: while some are under way the
+ * next slice waits, so that their parts (request, disk, reply) do not each wait for a slice. It does not wait for ever.
+ */
 export class TurnQueue {
+  readonly #areWritesWaiting: () => boolean;
   readonly #waiting: (() => void)[] = [];
+  #lastMs = 0;
+
+  constructor(areWritesWaiting: () => boolean) {
+    this.#areWritesWaiting = areWritesWaiting;
+  }
 
   /** Resolves when it is one's turn. */
   next(): Promise<void> {
     const { promise, resolve } = Promise.withResolvers<void>();
     this.#waiting.push(resolve);
-    if (this.#waiting.length === 1) setImmediate(this.#serve);
+    if (this.#waiting.length === 1) {
+      this.#lastMs = performance.now();
+      setImmediate(this.#serve);
+    }
     return promise;
   }
 
   readonly #serve = (): void => {
-    const resolve = this.#waiting[0];
-    resolve?.();
+    const now = performance.now();
+    if (this.#areWritesWaiting() && now - this.#lastMs < limits.STREAM_PAUSE_MS) {
+      setImmediate(this.#serve);
+      return;
+    }
+    this.#lastMs = now + limits.STREAM_SLICE_MS;
+    this.#waiting[0]?.();
     this.#waiting.shift();
     if (this.#waiting.length > 0) setImmediate(this.#serve);
   };

@@ -25,7 +25,10 @@ type Serve<Body> = (
 
 /** The query and join routes. */
 export function streamRoutes(rooms: HttpRooms): readonly Route[] {
-  const shared = { decoders: new Decoders(inflate), queue: new TurnQueue() };
+  const shared = {
+    decoders: new Decoders(inflate),
+    queue: new TurnQueue(() => rooms.waiters.size > 0),
+  };
   return [
     guarded(rooms, QUERY_DOC, (call) => serve(rooms, call, shared, QueryBody, serveQuery)),
     guarded(rooms, JOIN_DOC, (call) => serve(rooms, call, shared, JoinBody, serveJoin)),

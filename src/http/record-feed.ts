@@ -10,6 +10,8 @@ import type { RecordBatch, TopicView } from "./ports.ts";
 import type { HttpRooms } from "./rooms.ts";
 
 const READ_RECORDS = 4096;
+const READ_BUFFER_BYTES = 2 * limits.STREAM_READ_BYTES;
+const NOTHING = new Uint8Array(0);
 
 /** The records of one partition. */
 export class PartitionFeed {
@@ -27,6 +29,7 @@ export class PartitionFeed {
   readonly #rooms: HttpRooms;
   readonly #topic: TopicView;
   readonly #endOffset: number;
+  #buffer: Uint8Array<ArrayBuffer> = NOTHING;
   #slices: RecordSlice[] = [];
   #walked = 0;
   #hasEnded = false;
@@ -105,12 +108,23 @@ export class PartitionFeed {
   #keep(batch: RecordBatch): undefined {
     // Retention may have moved on since the last look.
     this.position = Math.max(this.position, batch.startOffset);
-    this.#slices = batch.slices.map((slice) => {
-      const bytes = slice.bytes.slice(slice.start, slice.end);
-      return { ...slice, bytes, start: 0, end: bytes.length };
-    });
+    this.#slices = this.#copied(batch.slices);
     if (this.#slices.length === 0) this.#hasEnded = true;
     this.#enter();
+  }
+
+  /** Copies into memory that is used again for every read: as garbage it would be a megabyte a millisecond. */
+  #copied(slices: readonly RecordSlice[]): RecordSlice[] {
+    const size = slices.reduce((sum, { start, end }) => sum + end - start, 0);
+    if (this.#buffer.length < size)
+      this.#buffer = new Uint8Array(Math.max(size, READ_BUFFER_BYTES));
+    let at = 0;
+    return slices.map((slice) => {
+      const start = at;
+      this.#buffer.set(slice.bytes.subarray(slice.start, slice.end), start);
+      at += slice.end - slice.start;
+      return { ...slice, bytes: this.#buffer, start, end: at };
+    });
   }
 
   #enter(): void {

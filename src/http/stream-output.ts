@@ -82,21 +82,43 @@ class JsonOutput implements StreamOutput {
       : undefined;
   }
 
-  finish(tail: string, hasAggregates: boolean): Uint8Array<ArrayBuffer> {
+  finish(
+    tail: string,
+    hasAggregates: boolean,
+  ): Uint8Array<ArrayBuffer> | ReadableStream<Uint8Array> {
     const between = encoder.encode(hasAggregates ? '],"aggregates":[' : "");
     const aggregates = hasAggregates ? this.#aggregates.take() : [];
-    return joined([
+    const pieces: readonly Uint8Array[] = [
       encoder.encode('{"ok":true,"rows":['),
       ...this.#rows.take(),
       between,
       ...aggregates,
       encoder.encode(`],${tail}}`),
-    ]);
+    ].filter((piece) => piece.length > 0);
+    const size = this.#rows.bytes + this.#aggregates.bytes;
+    return size <= JOINED_BYTES_MAX ? joined(pieces) : oneByOne(pieces);
   }
 }
 
 /** Bytes of aggregates in one JSON reply; NDJSON has no such bound. */
 const AGGREGATE_BYTES_MAX = 4 * limits.STREAM_REPLY_BYTES_MAX;
+
+/** Bytes that are put together in one go; copying more would hold the thread for milliseconds. */
+const JOINED_BYTES_MAX = 4_194_304;
+
+function oneByOne(pieces: readonly Uint8Array[]): ReadableStream<Uint8Array> {
+  let next = 0;
+  return new ReadableStream<Uint8Array>(
+    {
+      pull: (controller) => {
+        const piece = pieces[next++];
+        if (piece === undefined) controller.close();
+        else controller.enqueue(piece);
+      },
+    },
+    { highWaterMark: 0 },
+  );
+}
 
 function joined(pieces: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
   const whole = new Uint8Array(pieces.reduce((sum, piece) => sum + piece.length, 0));

@@ -92,8 +92,10 @@ function endOfString(text: string, start: number): number {
   return text.length;
 }
 
+/** Marks, numbers and words. Strings are walked by hand: a long one is too much for an expression. */
 const TOKEN =
-  /[\t\n\r ]*(?:([[\]{},:])|("(?:[^"\\\p{Cc}]|[\u007f-\u009f]|\\(?:["\\/bfnrt]|u[\da-fA-F]{4}))*")|-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?(?![\w.])|(?:true|false|null)(?!\w))/uy;
+  /[\t\n\r ]*(?:([[\]{},:])|-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?(?![\w.])|(?:true|false|null)(?!\w))/y;
+const ESCAPE = /\\(?:["\\/bfnrt]|u[\da-fA-F]{4})/y;
 const SPACE = /[\t\n\r ]*/y;
 
 /** Where a text stops being JSON; undefined when it is JSON. Bun's own parser does not say it. */
@@ -111,11 +113,19 @@ export function jsonErrorAt(text: string): number | undefined {
     const place = skipSpace();
     if (place === text.length) return wants === "next" && open.length === 0 ? undefined : place;
     if (wants === "next" && open.length === 0) return place;
-    TOKEN.lastIndex = at;
-    const token = TOKEN.exec(text);
-    if (token === null) return place;
-    at = TOKEN.lastIndex;
-    const [, mark, string] = token;
+    const isString = text.charCodeAt(place) === QUOTE;
+    let mark: string | undefined;
+    if (isString) {
+      const end = afterString(text, place);
+      if (end === undefined) return place;
+      at = end;
+    } else {
+      TOKEN.lastIndex = at;
+      const token = TOKEN.exec(text);
+      if (token === null) return place;
+      at = TOKEN.lastIndex;
+      mark = token[1];
+    }
     const inside = open.at(-1);
     if (wants === "colon") {
       if (mark !== ":") return place;
@@ -129,7 +139,7 @@ export function jsonErrorAt(text: string): number | undefined {
       if (mark !== ",") return place;
       wants = inside === "{" ? "key" : "value";
     } else if (wants === "key" || (wants === "first" && inside === "{")) {
-      if (string === undefined) return place;
+      if (!isString) return place;
       wants = "colon";
     } else if (mark === "[" || mark === "{") {
       open.push(mark);
@@ -140,4 +150,18 @@ export function jsonErrorAt(text: string): number | undefined {
       wants = "next";
     }
   }
+}
+
+/** Where a string that begins at `start` is over; undefined when it is none. */
+function afterString(text: string, start: number): number | undefined {
+  for (let i = start + 1; i < text.length; i++) {
+    const code = text.charCodeAt(i);
+    if (code === QUOTE) return i + 1;
+    if (code < 32) return undefined;
+    if (code !== BACKSLASH) continue;
+    ESCAPE.lastIndex = i;
+    if (!ESCAPE.test(text)) return undefined;
+    i = ESCAPE.lastIndex - 1;
+  }
+  return undefined;
 }

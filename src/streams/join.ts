@@ -102,7 +102,7 @@ export interface JoinRow {
 }
 
 /** Bytes of a member beside those of its record, roughly, and how many times its bytes a decoded record takes. */
-const MEMBER_BYTES = 200;
+const MEMBER_BYTES = 500;
 const DECODED_FACTOR = 4;
 
 class Side {

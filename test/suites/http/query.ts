@@ -3,7 +3,7 @@
 import { describe, expect, test } from "bun:test";
 import avsc from "avsc";
 import protobuf from "protobufjs";
-import type { ContractClient, Reply } from "./client.ts";
+import { type ContractClient, freshName, type Reply } from "./client.ts";
 
 const lines = (reply: Reply) =>
   reply.text
@@ -313,6 +313,20 @@ export function queryTests(client: () => ContractClient): void {
       );
 
       expect(json.rows).toEqual([{ a: 1 }]);
+    });
+
+    test("a rocket topic is read like any other", async () => {
+      const topic = freshName();
+      await client().post("/broker/topics", { name: topic, partitions: 2, mode: "rocket" });
+      await client().produce(topic, '{"n":1}', '{"n":2}');
+
+      const { json } = await query(
+        { topic, partition: "*" },
+        { aggregate: { measures: [{ op: "sum", field: "n" }] }, transform: { emit_rows: 5 } },
+      );
+
+      expect(json.rows).toEqual([{ n: 1 }, { n: 2 }]);
+      expect(json.aggregates).toEqual([{ key: "", group: {}, sum_n: 3 }]);
     });
 
     test("too many groups are refused by name", async () => {

@@ -61,7 +61,9 @@ describe("jsonErrorAt()", () => {
     ["nul", 0],
     ["01", 0],
     ["truely", 0],
-    [`${"[".repeat(100_000)}`, 100_000],
+    ["[".repeat(100_000), 100_000],
+    [`{"a":"${"x".repeat(1_000_000)}",}`, 1_000_008],
+    [`{"a":"${"x".repeat(1_000_000)}`, 5],
   ];
   for (const [text, at] of cases) {
     test(`finds ${at} in ${text.slice(0, 40)}`, () => {

@@ -196,6 +196,9 @@ describe("hostile input", () => {
     const comments = `/*${"*".repeat(250_000)}`;
     const fields = `syntax = "proto3"; message A { ${Array.from({ length: 5000 }, (_, i) => `A f${i} = ${i + 1 + (i >= 18_999 ? 1000 : 0)};`).join("")} }`;
 
+    const quoted = `syntax = "proto3"; message A { string s = 1 [(x) = "${"y".repeat(250_000)}"]; }`;
+
+    expect(refusalOf(quoted)).toBeUndefined();
     expect(refusalOf(deep)?.message).toContain("Nested deeper");
     expect(refusalOf(braces)?.message).toContain("Unexpected end");
     expect(refusalOf(comments)?.code).toBe("invalid_schema");

@@ -72,7 +72,7 @@ class Compiler {
         return this.#record(writer as AvroRecord, reader, place);
       case "union": {
         const branch = reader.branches.find((candidate) => {
-          this.#step(place);
+          this.#step(place, 1 + ("aliases" in candidate ? candidate.aliases.length : 0));
           return doMatch(writer, candidate);
         });
         if (branch === undefined) throw mismatch(writer, reader, place);
@@ -81,8 +81,8 @@ class Compiler {
     }
   }
 
-  #step(place: string): void {
-    this.#steps += 1;
+  #step(place: string, cost = 1): void {
+    this.#steps += cost;
     // No SchemaError: that may be one branch's own trouble.
     if (this.#steps > STEPS_MAX) throw new RangeError(`Too many types to resolve at ${place}`);
   }
@@ -150,10 +150,19 @@ class Compiler {
 
   #fields(writer: AvroRecord, reader: AvroRecord, place: string): AvroRead {
     const taken = new Set<AvroField>();
+    const byName = new Map(reader.fields.map((field) => [field.name, field]));
+    // A field that was written under its own name needs no other.
+    const written = new Set(writer.fields.map(({ name }) => name));
+    const byAlias = new Map(
+      reader.fields
+        .filter(({ name }) => !written.has(name))
+        .flatMap((field) => field.aliases.map((alias) => [alias, field] as const)),
+    );
     const steps = writer.fields.map((field) => {
       const there = `${place}.${field.name}`;
-      const target = targetOf(field, reader, taken);
-      if (target === undefined) {
+      const target = byName.get(field.name) ?? byAlias.get(field.name);
+      // The first one that may have it does.
+      if (target === undefined || taken.has(target)) {
         // Skipping is reading and forgetting: the bytes are checked all the same.
         return { name: undefined, read: this.read(field.type, field.type, there) };
       }
@@ -221,19 +230,6 @@ function mismatch(writer: AvroType, reader: AvroType, place: string): SchemaErro
   return new SchemaError(`Cannot read ${shown(writer)} as ${shown(reader)} at ${place}`);
 }
 
-/** The reader's field for a writer's field: of the same name, or with it as an alias. */
-function targetOf(
-  field: AvroField,
-  reader: AvroRecord,
-  taken: ReadonlySet<AvroField>,
-): AvroField | undefined {
-  const free = reader.fields.filter((candidate) => !taken.has(candidate));
-  return (
-    free.find(({ name }) => name === field.name) ??
-    free.find(({ aliases }) => aliases.includes(field.name))
-  );
-}
-
 const PROMOTIONS: Readonly<Record<string, readonly string[]>> = {
   int: ["long", "float", "double"],
   long: ["float", "double"],
@@ -279,9 +275,8 @@ function numberReader(writer: AvroType, isFloat: boolean): AvroRead {
 }
 
 function enumReader(writer: AvroEnum, reader: AvroEnum): AvroRead {
-  const symbols = writer.symbols.map((symbol) =>
-    reader.symbols.includes(symbol) ? symbol : reader.fallback,
-  );
+  const known = new Set(reader.symbols);
+  const symbols = writer.symbols.map((symbol) => (known.has(symbol) ? symbol : reader.fallback));
   return (tap) => {
     const index = tap.int();
     const symbol = symbols[index];

@@ -115,6 +115,8 @@ export class Tokens {
     SPACE.exec(this.#text);
     const at = SPACE.lastIndex;
     if (at === this.#text.length) return { kind: "end", text: "", at };
+    // Looked for its end once and for all: many of them would each be walked to the end of the text.
+    if (this.#text.startsWith("/*", at)) throw this.error("A comment does not end", at);
     TOKEN.lastIndex = at;
     const match = TOKEN.exec(this.#text);
     if (match === null) throw this.error(`Unexpected ${this.#text.slice(at, at + 1)}`, at);

@@ -99,6 +99,13 @@ describe("resolution", () => {
     ],
   };
 
+  test("a field's own name comes before its aliases", () => {
+    const writer = record({ name: "f", type: "int" }, { name: "g", type: "int" });
+    const reader = record({ name: "g", type: "int", aliases: ["f"] });
+
+    expect(resolve(writer, reader, { f: 1, g: 2 })).toEqual({ g: 2 });
+  });
+
   test("records are found by their name without its namespace, and by alias", () => {
     const writer = { type: "record", name: "a.b.Old", fields: [{ name: "x", type: "int" }] };
     const byAlias = {
@@ -422,6 +429,15 @@ describe("hostile input", () => {
     }));
     const text = `${'{"type":'.repeat(30_000)}"int"${"}".repeat(30_000)}`;
 
+    const fields = (more: object) =>
+      record(...Array.from({ length: 5000 }, (_, i) => ({ name: `f${i}`, type: "int", ...more })));
+    const symbols = record({
+      name: "a",
+      type: { type: "enum", name: "E", symbols: Array.from({ length: 25_000 }, (_, i) => `S${i}`) },
+    });
+
+    expect(refusalOf(fields({ default: 1 }), { writer_schema: fields({}) })).toBeUndefined();
+    expect(refusalOf(symbols, { writer_schema: symbols })).toBeUndefined();
     expect(refusalOf(record({ name: "a", type: deep }))?.message).toContain("deeper");
     expect(refusalOf(record({ name: "a", type: wide }))).toBeUndefined();
     expect(

@@ -198,6 +198,15 @@ describe("hostile input", () => {
 
     const quoted = `syntax = "proto3"; message A { string s = 1 [(x) = "${"y".repeat(250_000)}"]; }`;
 
+    const openComments = `option a = ${"/* ".repeat(85_000)}`;
+    const messages = Array.from({ length: 8000 }, (_, i) => `message M${i} { M0 a = 1; }`).join("");
+    const values = Array.from({ length: 12_000 }, (_, i) => `V${i} = ${i};`).join("");
+
+    expect(refusalOf(openComments)?.message).toContain("comment does not end");
+    expect(refusalOf(`syntax = "proto3"; ${messages}`, { message: "M1" })).toBeUndefined();
+    expect(
+      refusalOf(`syntax = "proto3"; enum E { ${values} } message A { E e = 1; }`),
+    ).toBeUndefined();
     expect(refusalOf(quoted)).toBeUndefined();
     expect(refusalOf(deep)?.message).toContain("Nested deeper");
     expect(refusalOf(braces)?.message).toContain("Unexpected end");

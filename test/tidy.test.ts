@@ -11,19 +11,20 @@ const ARROWS: Record<string, readonly string[]> = {
   raft: ["model", "lib"],
   broker: ["model", "lib"],
   kv: ["model", "lib"],
+  streams: ["model", "lib"],
   log: ["model", "lib"],
   replica: ["raft", "log", "broker", "kv", "model", "lib"],
   cluster: ["replica", "raft", "config", "model", "lib"],
   io: ["log", "model", "lib"],
   metrics: ["log", "replica", "model", "lib"],
   config: ["model", "lib"],
-  http: ["broker", "metrics", "config", "model", "lib"],
+  http: ["broker", "streams", "metrics", "config", "model", "lib"],
   load: ["model", "lib"],
   cli: ["config", "log", "io", "load", "model", "lib"],
 };
 
 /** Rings 1 and 2: no clock, no chance, no I/O, no waiting. */
-const PURE_ROOMS = ["raft", "broker", "kv", "log", "replica"];
+const PURE_ROOMS = ["raft", "broker", "kv", "streams", "log", "replica"];
 /** Reads may wait (STYLE.md). */
 const MAY_WAIT = ["log/entry-reader.ts", "log/segment-reader.ts"];
 const IMPURE =

@@ -61,6 +61,42 @@ export const BACKUP_STALL_MS = 60_000;
 export const BACKUP_PAUSE_MS = 3;
 /** Records that one read of a tail asks for. */
 export const TAIL_RECORDS_MAX = 8192;
+/** Records that one query, or one side of a join, scans. */
+export const STREAM_RECORDS_MAX = 100_000;
+/** The same when the request does not say. */
+export const STREAM_RECORDS_DEFAULT = 200;
+/** Records of a query over all there is: `"limit":"all"`. */
+export const STREAM_ALL_RECORDS_MAX = 10_000_000;
+/** Rows of one JSON reply. */
+export const STREAM_ROWS_MAX = 5000;
+/** Rows of one NDJSON reply, which leaves as it is made. */
+export const STREAM_LINES_MAX = 10_000_000;
+/** Rows of a join that does not say. */
+export const JOIN_ROWS_DEFAULT = 200;
+/** Bytes of rows in one JSON reply: 5000 records of 1 MiB would be 5 GiB without it. */
+export const STREAM_REPLY_BYTES_MAX = 16_777_216;
+/** Groups of one query, counted per window. */
+export const STREAM_GROUPS_MAX = 100_000;
+/** Bytes that one query or join keeps between records, roughly. */
+export const STREAM_STATE_BYTES_MAX = 268_435_456;
+/** Pairs of records with the same keys that one join looks at. */
+export const STREAM_PAIRS_MAX = 10_000_000;
+/** Milliseconds of one query or join. */
+export const STREAM_TIME_MS_MAX = 120_000;
+/** Milliseconds of one query or join that does not say. */
+export const STREAM_TIME_MS_DEFAULT = 30_000;
+/** Queries and joins at the same time: each may hold its bytes of state. */
+export const STREAM_REQUESTS_MAX = 8;
+/** Milliseconds that a query holds the thread before it lets others have a turn. A turn more is what a produce waits. */
+export const STREAM_SLICE_MS = 0.5;
+/** Milliseconds that a slice of a query waits at most for writes that are under way. */
+export const STREAM_PAUSE_MS = 3;
+/** Bytes of values that a query asks for at once: some hundred records. */
+export const STREAM_READ_BYTES = 65_536;
+/** Bytes at which a piece of an NDJSON reply leaves. */
+export const STREAM_PIECE_BYTES = 65_536;
+/** Milliseconds in which a reader must take a piece before it is cut off. */
+export const STREAM_STALL_MS = 60_000;
 /** Topics of one listing. */
 export const TOPIC_LIST_MAX = 1000;
 /** Seconds without traffic after which a connection is closed: the longest Bun knows, above every wait. */
@@ -96,6 +132,8 @@ assert(
   TAIL_KEEP_ALIVE_MS < CONNECTION_IDLE_S * 1000,
   "A tail shows life before its connection is idle",
 );
+assert(STREAM_TIME_MS_MAX < CONNECTION_IDLE_S * 1000, "A query ends before its connection is idle");
+assert(STREAM_ROWS_MAX <= STREAM_LINES_MAX, "Lines may be more than rows");
 assert(BODY_DEADLINE_MS % ALARM_TICK_MS === 0, "Deadlines are whole ticks");
 assert(
   RECORD_HEADERS_BYTES_MAX + KEY_BYTES_MAX < ENTRY_OVERHEAD_BYTES_MAX,

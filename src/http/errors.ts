@@ -41,6 +41,8 @@ const TABLE: Readonly<
   offset_out_of_range: facts(410, "Offset was removed by retention"),
   payload_too_large: facts(413, "Request is too large"),
   idempotency_key_reused: facts(422, "Idempotency key was used for another request"),
+  limit_exceeded: facts(422, "Request needs more than it may take"),
+  undecodable_record: facts(422, "A record does not decode"),
   rate_limited: facts(429, "Token is over its rate limit"),
   not_leader: facts(503, "No leader is known"),
   no_quorum: facts(503, "Leader cannot reach a majority"),

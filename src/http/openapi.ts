@@ -16,6 +16,7 @@ const TAGS: Readonly<Record<RouteDoc["tag"], string>> = {
   records: "Appending and reading records",
   groups: "Where consumer groups stand",
   retention: "Removing records",
+  streams: "Queries and joins over records",
   keys: "A key-value store: compare-and-set, time to live, watch",
   cluster: "The nodes, and who of them decides",
   node: "Health, metrics and administration",

@@ -1,6 +1,7 @@
 // The documentation that the node carries with it, as plain pages: what errors point at works with no internet.
 
 import keysText from "../../docs/concepts/keys.md" with { type: "text" };
+import streamsText from "../../docs/concepts/streams.md" with { type: "text" };
 import transactionsText from "../../docs/concepts/transactions.md" with { type: "text" };
 import backupText from "../../docs/operating/backup.md" with { type: "text" };
 import clusterText from "../../docs/operating/cluster.md" with { type: "text" };
@@ -19,6 +20,7 @@ const PAGES: Readonly<Record<string, string>> = {
   "operating/cluster": clusterText,
   "concepts/keys": keysText,
   "concepts/transactions": transactionsText,
+  "concepts/streams": streamsText,
   "operating/backup": backupText,
   "operating/space": spaceText,
   // What the published error example points at.

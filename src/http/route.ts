@@ -24,6 +24,7 @@ export interface RouteDoc {
     | "records"
     | "groups"
     | "retention"
+    | "streams"
     | "keys"
     | "cluster"
     | "node"
@@ -206,6 +207,7 @@ export async function withJson<Body>(
   call: Call,
   schema: GenericSchema<unknown, Body>,
   handle: (body: Body) => Outcome | Promise<Outcome>,
+  parse?: (text: string) => unknown,
 ): Promise<Outcome> {
   const held = await readBody(
     call.request,
@@ -214,7 +216,7 @@ export async function withJson<Body>(
     rooms.config.bodyBytesMax,
   );
   if (!held.ok) return held;
-  const body = checkJson(schema, held.value.bytes);
+  const body = checkJson(schema, held.value.bytes, parse);
   rooms.admission.release(held.value.reserved);
   const refusal = call.gate();
   if (refusal !== undefined) return fail(refusal);

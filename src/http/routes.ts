@@ -13,6 +13,7 @@ import { kvRoutes } from "./routes/kv.ts";
 import { metricsRoutes } from "./routes/metrics.ts";
 import { produceRoutes } from "./routes/produce.ts";
 import { retentionRoutes } from "./routes/retention.ts";
+import { streamRoutes } from "./routes/streams.ts";
 import { tailRoutes } from "./routes/tail.ts";
 import { topicRoutes } from "./routes/topics.ts";
 import { transactionRoutes } from "./routes/txn.ts";
@@ -26,6 +27,7 @@ export function allRoutes(rooms: HttpRooms): readonly Route[] {
     ...tailRoutes(rooms),
     ...commitRoutes(rooms),
     ...retentionRoutes(rooms),
+    ...streamRoutes(rooms),
     ...kvRoutes(rooms),
     ...transactionRoutes(rooms),
     ...healthRoutes(rooms),

@@ -86,6 +86,9 @@ export class HttpServer {
       get longPolls() {
         return stats.longPolls;
       },
+      get streams() {
+        return stats.streams;
+      },
       get waitingWrites() {
         return waiters.size + deadlines.size;
       },
@@ -166,6 +169,7 @@ export interface HttpProbe {
   readonly routes: HttpStats["routes"];
   readonly tailReaders: number;
   readonly longPolls: number;
+  readonly streams: number;
   readonly waitingWrites: number;
   readonly inflightBytes: number;
   /** What went in and out of a topic through this node. */

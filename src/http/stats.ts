@@ -41,6 +41,8 @@ export class HttpStats {
   readonly #traffic = new Map<number, TopicTraffic>();
   /** Streams that are open. */
   tailReaders = 0;
+  /** Queries and joins that run. */
+  streams = 0;
   /** Long polls that wait. */
   longPolls = 0;
 

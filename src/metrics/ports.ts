@@ -17,6 +17,8 @@ export interface HttpNumbers {
   readonly routes: Iterable<RouteNumbers>;
   readonly tailReaders: number;
   readonly longPolls: number;
+  /** Queries and joins that run. */
+  readonly streams: number;
   readonly waitingWrites: number;
   readonly inflightBytes: number;
 }

@@ -25,6 +25,8 @@ export const ERROR_CODES = [
   "offset_out_of_range",
   "payload_too_large",
   "idempotency_key_reused",
+  "limit_exceeded",
+  "undecodable_record",
   "rate_limited",
   "not_leader",
   "no_quorum",

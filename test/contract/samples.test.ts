@@ -10,6 +10,7 @@ const DOCUMENTS = [
   "README.md",
   "docs/start.md",
   "docs/reference/http.md",
+  "docs/concepts/streams.md",
   "docs/operating/backup.md",
 ];
 /** Fields whose values depend on the moment; they must be there. */

@@ -13,7 +13,7 @@ export function schemaProblems(
   resolve: (reference: string) => JsonSchema,
   place = "$",
 ): string[] {
-  const { $ref: reference, nullable } = schema;
+  const { $ref: reference, nullable, type } = schema;
   if (typeof reference === "string")
     return schemaProblems(resolve(reference), value, resolve, place);
   if (value === null && nullable === true) return [];
@@ -21,10 +21,14 @@ export function schemaProblems(
   const complain = (rule: string): void => {
     problems.push(`${place}: ${JSON.stringify(value)} ${rule}`);
   };
+  // What is of another type cannot be looked into.
+  if (typeof type === "string" && !hasType(value, type)) {
+    complain(`is no ${type}`);
+    return problems;
+  }
   for (const [keyword, rule] of Object.entries(schema)) {
     switch (keyword) {
       case "type":
-        if (!hasType(value, rule as string)) complain(`is no ${rule}`);
         break;
       case "enum":
         if (!(rule as unknown[]).includes(value)) complain(`is none of ${JSON.stringify(rule)}`);
@@ -48,6 +52,11 @@ export function schemaProblems(
           problems.push(...schemaProblems(rule as JsonSchema, item, resolve, `${place}[${i}]`));
         }
         break;
+      case "anyOf": {
+        const all = (rule as JsonSchema[]).map((one) => schemaProblems(one, value, resolve, place));
+        if (all.every((found) => found.length > 0)) problems.push(...all.flat());
+        break;
+      }
       case "properties":
       case "additionalProperties":
         break;

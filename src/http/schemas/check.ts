@@ -20,12 +20,18 @@ export const invalidParameter = (name: string, value: unknown, rule: string): Re
     parameter: name,
   });
 
+const TOPIC_NAMES = new Set(["topic", "name", "source.topic", "left.topic", "right.topic"]);
+const SOURCE_NAMES = new Set(["source", "left", "right"]);
+
 function refusalOf(issues: readonly v.BaseIssue<unknown>[]): Refusal {
   const missing = issues.filter((issue) => issue.input === undefined);
   if (missing.length > 0) {
     const names = missing.map(nameOf);
     const [only] = names;
-    if (names.length === 1 && (only === "topic" || only === "name")) return refuse("missing_topic");
+    if (names.length === 1 && TOPIC_NAMES.has(only ?? "")) return refuse("missing_topic");
+    if (names.some((name) => SOURCE_NAMES.has(name)))
+      return refuse("missing_source", `Source is required: ${names.join(", ")}`);
+    if (names.includes("on")) return refuse("missing_join_keys");
     return refuse("missing_fields", `Required fields are missing: ${names.join(", ")}`, {
       missing: names.join(","),
     });
@@ -81,14 +87,15 @@ export function checkPath<Schema extends ParameterSchema>(
   return check(schema as v.GenericSchema<unknown, v.InferOutput<Schema>>, params);
 }
 
-/** Checks a JSON body, whatever its content type says. */
+/** Checks a JSON body, whatever its content type says. @param parse Reads the text; throws when it is no JSON. */
 export function checkJson<Out>(
   schema: v.GenericSchema<unknown, Out>,
   bytes: Uint8Array,
+  parse: (text: string) => unknown = JSON.parse,
 ): Result<Out, Refusal> {
   let value: unknown;
   try {
-    value = JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(bytes));
+    value = parse(new TextDecoder("utf-8", { fatal: true }).decode(bytes));
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error);
     return fail(refuse("invalid_json", `Request body is not valid JSON: ${shown(reason)}`));

@@ -24,6 +24,7 @@ function sources(changes: Partial<MetricsSources> = {}): MetricsSources {
     routes: [{ method: "GET", route: "/a", byStatus, latency }],
     tailReaders: 1,
     longPolls: 2,
+    streams: 1,
     waitingWrites: 3,
     inflightBytes: 4,
   };

@@ -91,6 +91,8 @@ export const STREAM_REQUESTS_MAX = 8;
 export const STREAM_SLICE_MS = 0.5;
 /** Milliseconds that a slice of a query waits at most for writes that are under way. */
 export const STREAM_PAUSE_MS = 3;
+/** Milliseconds without a write after which a query takes the whole thread, slice by slice. */
+export const STREAM_CALM_MS = 20;
 /** Bytes of values that a query asks for at once: some hundred records. */
 export const STREAM_READ_BYTES = 65_536;
 /** Bytes at which a piece of an NDJSON reply leaves. */

@@ -10,12 +10,16 @@ const STEPS_PER_LOOK = 8;
 
 /**
  * Lets one query or join at a time have a slice, however many there are, and writes go first: while some are under way the
- * next slice waits, so that their parts (request, disk, reply) do not each wait for a slice. It does not wait for ever.
+ * next slice waits, so that their parts (request, disk, reply) do not each wait for a slice. It does not wait for ever. As long as writes come now and
+ * then, every slice is followed by a rest, which keeps the processor free for the next one.
  */
 export class TurnQueue {
   readonly #areWritesWaiting: () => boolean;
   readonly #waiting: (() => void)[] = [];
   #lastMs = 0;
+  #lastWriteMs = Number.NEGATIVE_INFINITY;
+  /** Whether the slice that comes next has been waited for. */
+  #hasRested = false;
 
   constructor(areWritesWaiting: () => boolean) {
     this.#areWritesWaiting = areWritesWaiting;
@@ -34,10 +38,17 @@ export class TurnQueue {
 
   readonly #serve = (): void => {
     const now = performance.now();
-    if (this.#areWritesWaiting() && now - this.#lastMs < limits.STREAM_PAUSE_MS) {
-      setImmediate(this.#serve);
+    const isBusy = this.#areWritesWaiting();
+    if (isBusy) this.#lastWriteMs = now;
+    const mustWait = isBusy && now - this.#lastMs < limits.STREAM_PAUSE_MS;
+    const mustRest = !this.#hasRested && now - this.#lastWriteMs < limits.STREAM_CALM_MS;
+    if (mustWait || mustRest) {
+      this.#hasRested = true;
+      // A timer, so that the loop sleeps: spinning would use up what the scheduler gives this process.
+      setTimeout(this.#serve, 1);
       return;
     }
+    this.#hasRested = false;
     this.#lastMs = now + limits.STREAM_SLICE_MS;
     this.#waiting[0]?.();
     this.#waiting.shift();

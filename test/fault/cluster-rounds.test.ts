@@ -14,7 +14,7 @@ import {
 import { metrics } from "../support/node-client.ts";
 import { SMALL_SEGMENTS } from "../support/node-process.ts";
 
-const { ROUNDS: ROUNDS_TEXT = "8", SEED = "1", NODES: NODES_TEXT = "3", TLS } = process.env;
+const { ROUNDS: ROUNDS_TEXT = "8", SEED = "1", NODES: NODES_TEXT = "3" } = process.env;
 const { STOP_MS: STOP_MS_TEXT = "5000" } = process.env;
 const ROUNDS = Number(ROUNDS_TEXT);
 const NODES = Number(NODES_TEXT);
@@ -184,7 +184,6 @@ test(
     await using cluster = await startCluster({
       nodes: NODES,
       network: canCut ? "namespaces" : "loopback",
-      isTls: TLS === "1",
       // A little data is many segments, and a node that lacks one is filled with files. The watch, which is read once a round,
       // begins in those that are kept.
       env: { ...SMALL_SEGMENTS, RF_HA_CATCH_UP_BYTES: "1048576", RF_SEGMENTS_KEPT: "20" },

@@ -30,7 +30,7 @@ export interface ClusterOptions {
   readonly spares?: number;
   /** Namespaces can be cut off from each other. Loopback when left out. */
   readonly network?: "loopback" | "namespaces";
-  /** Mutual TLS between nodes. */
+  /** Mutual TLS between nodes. Left out: `TLS=1` in the environment says so. */
   readonly isTls?: boolean;
   /** Settings of every node. */
   readonly env?: Readonly<Record<string, string>>;
@@ -397,7 +397,7 @@ export async function makeCluster(options: ClusterOptions = {}): Promise<Cluster
   stack.defer(clean);
   const ids = Array.from({ length: total }, (_, number) => `node${number + 1}`);
   const authority: CertificateAuthority | undefined =
-    options.isTls === true ? await makeAuthority(ids) : undefined;
+    (options.isTls ?? process.env["TLS"] === "1") ? await makeAuthority(ids) : undefined;
   if (authority !== undefined) stack.defer(authority.clean);
   const isElsewhere = options.network === "namespaces";
   const nodes = ids.map((id, number) => {

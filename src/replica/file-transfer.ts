@@ -93,6 +93,13 @@ export class FileSender {
     if (isRemembered && Number.isFinite(entryBytes)) return undefined;
     const offer = this.#options.log.offer();
     if (offer === undefined || offer.index < nextIndex) return undefined;
+    // The follower may be in the middle of it. What makes up the log may lie in other files by now; these are still open.
+    const known = this.#sending.get(to);
+    if (known?.offer.index === offer.index) {
+      known.lastMs = now;
+      known.offeredMs = now;
+      return known.offer;
+    }
     const offered = filesOf(offer);
     // While files are sent entries come in: to send all files for those again would never end.
     if (offered.reduce((sum, { bytes }) => sum + bytes, 0) > FILES_WORTH * entryBytes) {

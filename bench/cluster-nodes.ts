@@ -20,10 +20,11 @@ export interface MeasuredCluster extends AsyncDisposable {
 /** Starts so many nodes, waits for a leader, makes the topic. One node has nobody to replicate to. */
 export async function startMeasured(options: {
   readonly nodes: number;
+  /** Left out: `TLS=1` in the environment says so. */
   readonly isTls?: boolean;
   readonly env?: Readonly<Record<string, string>>;
 }): Promise<MeasuredCluster> {
-  const { nodes, isTls = false, env = {} } = options;
+  const { nodes, isTls = process.env["TLS"] === "1", env = {} } = options;
   await using stack = new AsyncDisposableStack();
   const directory = scratchDirectory("cluster");
   stack.defer(() => rmSync(directory, { recursive: true, force: true }));

@@ -430,9 +430,14 @@ export class SegmentLog {
     if (!isSealed || !this.onDamaged(segment, message)) this.#upkeep.damaged(message);
   }
 
-  /** Verifies the next sealed segment in the background. */
+  /** Verifies the next sealed segment in the background, or the base. */
   scrub(): void {
     this.#upkeep.scrub();
+  }
+
+  /** Verifies the base in the background: somebody could not use it. */
+  scrubBase(): void {
+    this.#upkeep.scrubBase();
   }
 
   /** Whether a damaged segment may be made anew now. */

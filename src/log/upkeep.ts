@@ -438,13 +438,17 @@ export class Upkeep {
     return open?.sequence ?? this.#manifest.openFrom;
   }
 
-  /** Verifies the next sealed segment, unless one is being verified. */
+  /** Verifies the next sealed segment, or the base after the last of them, unless something is being verified. */
   scrub(): void {
+    if (this.#isScrubbing) return;
     const derived = this.#segments
       .all()
       .filter(({ isDerived, isDamaged }) => isDerived && !isDamaged);
-    const segment = derived[this.#scrubbed % Math.max(1, derived.length)];
-    if (segment === undefined || this.#isScrubbing) return;
+    const segment = derived[this.#scrubbed % (derived.length + 1)];
+    if (segment === undefined) {
+      this.scrubBase();
+      return;
+    }
     this.#isScrubbing = true;
     const { sequence, salt, position, previous, chain } = segment;
     const clusterId = this.#clusterId;
@@ -464,6 +468,24 @@ export class Upkeep {
       // One that was replaced meanwhile is gone.
       if (error === undefined || !this.#segments.all().includes(segment)) return undefined;
       return this.#jobFailed(error, segment);
+    });
+  }
+
+  /**
+   * Verifies the base, unless something is being verified. One that is damaged stops the node: nothing else says what the
+   * state was at its index, and nobody can be filled with it.
+   */
+  scrubBase(): void {
+    const { base } = this.#manifest;
+    if (this.#isScrubbing) return;
+    this.#scrubbed += 1;
+    if (base === null) return;
+    this.#isScrubbing = true;
+    this.#run({ kind: "verify_base", name: fileName(base.sequence, "base") }, (error) => {
+      this.#isScrubbing = false;
+      // One that was replaced meanwhile is gone.
+      if (error === undefined || this.#manifest.base !== base) return undefined;
+      return this.#jobFailed(error);
     });
   }
 

@@ -263,10 +263,12 @@ export class KeyValues {
 
   /** Puts the end of a key whose time is over into the log. */
   expire(namespace: string, key: Uint8Array): void {
-    const { batcher, openIndex } = this.#replica;
+    const { batcher } = this.#replica;
     const namespaceId = this.#idOf(namespace);
     if (namespaceId === undefined) return;
     batcher.open(KV_DELETED_COMMAND_BYTES + key.length, this.#replica.now);
+    // Only now is it certain which entry is open.
+    const { openIndex } = this.#replica;
     const cas = this.#view(namespace, key).cas + 1;
     const copy = key.slice();
     batcher.addCommand((writer) => putKvDeleted(writer, { namespaceId, key: copy, cas }, true));

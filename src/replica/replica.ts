@@ -819,6 +819,8 @@ export class Replica {
         break;
       case "filesEnded":
         this.#sender.end(from, !talk.isInstalled);
+        // What is wrong may be the files themselves: those of the log are scrubbed, and this one first.
+        if (!talk.isInstalled) this.log.scrubBase();
         this.#take(
           step(
             this.raft,

@@ -42,6 +42,8 @@ export interface NodeOptions {
   readonly args?: readonly string[];
   /** Goes in front of the program: `strace` and its like. */
   readonly wrapper?: readonly string[];
+  /** Another program than the one that is tested. */
+  readonly program?: readonly string[];
 }
 
 /** A process that was started, whether it serves or not. */
@@ -85,7 +87,15 @@ export function spawnNode(options: NodeOptions): NodeProcess {
   const { PATH = "", HOME = "/", TMPDIR = "/tmp" } = process.env;
   const { dataDir, env = {}, args = [], wrapper = [], port = 0 } = options;
   const child = Bun.spawn(
-    [...wrapper, ...program, "--port", String(port), "--data", dataDir, ...args],
+    [
+      ...wrapper,
+      ...(options.program ?? program),
+      "--port",
+      String(port),
+      "--data",
+      dataDir,
+      ...args,
+    ],
     {
       cwd: ROOT,
       env: { PATH, HOME, TMPDIR, NODE_ENV: "production", ...env },

@@ -85,9 +85,20 @@ function putAttributes(at: number, node: bigint): void {
   out.setUint32(at + 80, 4096, true);
 }
 
-/** What is written to `control`: `now SEED KIND` cuts the power, `flush SEED KIND` in place of the next flush, `on` ends that. */
+/** What fails, and how long a flush takes. */
+const faults = { read: false, write: false, flush: false };
+let flushMs = 0;
+
+/**
+ * What is written to `control`: `now SEED KIND` cuts the power, `flush SEED KIND` in place of the next flush; `fail WHAT` lets
+ * every read, write or flush fail, `slow MS` lets flushes take so long; `on` ends all of it.
+ */
 function control(line: string): void {
   const [word = "", seed = "0", ...kind] = line.trim().split(" ");
+  faults.read = word === "fail" && seed === "read";
+  faults.write = word === "fail" && seed === "write";
+  faults.flush = word === "fail" && seed === "flush";
+  flushMs = word === "slow" ? Number(seed) : 0;
   const cut = (): void => {
     isDead = true;
     armed = undefined;
@@ -146,7 +157,7 @@ function serve(length: number): boolean {
       const position = Number(view.getBigUint64(body + 8, true));
       const bytes = node === DISK_ID ? disk.read(position, view.getUint32(body + 16, true)) : [];
       reply.set(bytes, OUT_HEADER_BYTES);
-      answer(unique, isDead ? ERROR.io : 0, bytes.length);
+      answer(unique, isDead || faults.read ? ERROR.io : 0, bytes.length);
       break;
     }
     case OPERATION.write: {
@@ -154,9 +165,9 @@ function serve(length: number): boolean {
       const count = view.getUint32(body + 16, true);
       const start = body + TRANSFER_BYTES;
       const bytes = request.subarray(start, start + count);
-      const isRefused = isDead && node === DISK_ID;
+      const isRefused = node === DISK_ID && (isDead || faults.write);
       if (node === CONTROL_ID) control(new TextDecoder().decode(bytes));
-      else if (!isDead) disk.write(position, bytes);
+      else if (!isRefused) disk.write(position, bytes);
       out.setUint32(OUT_HEADER_BYTES, count, true);
       out.setUint32(OUT_HEADER_BYTES + 4, 0, true);
       answer(unique, isRefused ? ERROR.io : 0, 8);
@@ -164,8 +175,9 @@ function serve(length: number): boolean {
     }
     case OPERATION.fsync:
       if (disk.cachedWrites > 0) armed?.();
-      if (!isDead) disk.flush();
-      answer(unique, isDead ? ERROR.io : 0);
+      if (flushMs > 0) Bun.sleepSync(flushMs);
+      if (!isDead && !faults.flush) disk.flush();
+      answer(unique, isDead || faults.flush ? ERROR.io : 0);
       break;
     case OPERATION.statfs:
       reply.fill(0, OUT_HEADER_BYTES, OUT_HEADER_BYTES + 80);

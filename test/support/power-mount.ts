@@ -27,6 +27,12 @@ export interface PowerMount {
   readonly path: string;
   /** The power fails, now or in place of the next flush: whatever is asked of the disk from there on fails. */
   readonly cut: (when: "now" | "flush", kind: Cut, seed: number) => void;
+  /** Every read, write or flush fails from now on. */
+  readonly fail: (what: "read" | "write" | "flush") => void;
+  /** A flush takes so many milliseconds from now on. */
+  readonly slow: (milliseconds: number) => void;
+  /** Failures and slowness end; the file system stays as it is. */
+  readonly mend: () => void;
   /** The power is back, and the file system is mounted again. Whoever used it must have ended. */
   readonly restore: () => Promise<void>;
   /** Takes everything away. */
@@ -52,7 +58,12 @@ export async function powerMount(mebibytes: number): Promise<PowerMount> {
   mkdirSync(path);
   const image = join(below, "disk");
   const server = Bun.spawn(
-    [process.execPath, Bun.fileURLToPath(new URL("./fuse-disk.ts", import.meta.url)), below, String(mebibytes)],
+    [
+      process.execPath,
+      Bun.fileURLToPath(new URL("./fuse-disk.ts", import.meta.url)),
+      below,
+      String(mebibytes),
+    ],
     { stdout: "pipe", stderr: "inherit" },
   );
   const output = new Response(server.stdout).text();
@@ -70,6 +81,9 @@ export async function powerMount(mebibytes: number): Promise<PowerMount> {
   return {
     path,
     cut: (when, kind, seed) => control(`${when} ${seed} ${kind}`),
+    fail: (what) => control(`fail ${what}`),
+    slow: (milliseconds) => control(`slow ${milliseconds}`),
+    mend: () => control("on"),
     restore: async () => {
       await unmount();
       control("on");

@@ -3,7 +3,7 @@
 import type { GenericSchema } from "valibot";
 import type { Access } from "../config/mod.ts";
 import { InvariantError } from "../lib/assert.ts";
-import { FatalError } from "../lib/fatal.ts";
+import { DiskFailure, FatalError } from "../lib/fatal.ts";
 import { fail, type Result, succeed } from "../lib/result.ts";
 import { type Refusal, refuse } from "../model/errors.ts";
 import { readBody } from "./admission.ts";
@@ -129,6 +129,8 @@ export function failed(rooms: HttpRooms, route: string, error: unknown): Refusal
       "not_ready",
       "The records that were asked for are damaged here and being repaired",
     );
+  if (error instanceof DiskFailure)
+    return refuse("not_ready", "The disk failed to read what was asked for");
   if (error instanceof InvariantError) {
     // A broken invariant must stop the node: it goes on to the process's own handler.
     queueMicrotask(() => {

@@ -34,3 +34,8 @@ export class FatalError extends Error {
     this.reason = reason;
   }
 }
+
+/** A disk did not do what it was asked to; another try may go well. */
+export class DiskFailure extends Error {
+  override readonly name: string = "DiskFailure";
+}

@@ -1,6 +1,7 @@
 // The port through which the log meets a disk. Adapters live in `io/`, the faulty fake in `test/support`.
 // Files are flat names inside one data directory. One suite (`test/suites/disk.ts`) holds for all of them.
 
+import { DiskFailure } from "../lib/fatal.ts";
 import type { DiskJob, JobResult } from "./jobs.ts";
 
 /** Why a file primitive failed, in words that every adapter shares; `damaged` is what a job says of a file it has read. */
@@ -14,7 +15,7 @@ export type FileErrorKind =
   | "damaged";
 
 /** What a file primitive throws. */
-export class FileError extends Error {
+export class FileError extends DiskFailure {
   override readonly name = "FileError";
   readonly kind: FileErrorKind;
 

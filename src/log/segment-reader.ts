@@ -65,6 +65,7 @@ interface Walk {
   records: number;
   bytes: number;
   /** The entry that gave the last slice: a read that ended inside it goes on there. */
+  lastSegment: LiveSegment;
   lastPosition: number;
   lastOffset: number;
   readonly slices: StoredSlice[];
@@ -74,6 +75,7 @@ interface Walk {
 interface ReadEnd {
   readonly segment: LiveSegment;
   /** First offset of the last slice, and the position of its entry. */
+  readonly lastSegment: LiveSegment;
   readonly lastOffset: number;
   readonly lastPosition: number;
   /** Next offset, and where to go on for it. */
@@ -150,6 +152,7 @@ export class SegmentReader {
       offset: range.offset,
       records: range.maxRecords,
       bytes: range.maxBytes,
+      lastSegment: start.segment,
       lastPosition: start.position,
       lastOffset: range.offset,
       slices: [],
@@ -163,7 +166,7 @@ export class SegmentReader {
     const end = this.#ends.get(key);
     if (end !== undefined && offset === end.offset) return end;
     if (end !== undefined && offset >= end.lastOffset && offset < end.offset) {
-      return { segment: end.segment, position: end.lastPosition };
+      return { segment: end.lastSegment, position: end.lastPosition };
     }
     const found = this.#segments.find(key, offset);
     return found && { segment: found.segment, position: found.point.position };
@@ -172,8 +175,9 @@ export class SegmentReader {
   #end(walk: Walk): readonly StoredSlice[] {
     if (walk.slices.length > 0 && walk.generation === this.#segments.generation) {
       if (this.#ends.size > 4096) this.#ends.clear();
-      const { segment, lastOffset, lastPosition, offset, position } = walk;
-      this.#ends.set(walk.key, { segment, lastOffset, lastPosition, offset, position });
+      const { segment, lastSegment, lastOffset, lastPosition, offset, position } = walk;
+      const last = { lastSegment, lastOffset, lastPosition };
+      this.#ends.set(walk.key, { segment, ...last, offset, position });
     }
     return walk.slices;
   }
@@ -348,6 +352,8 @@ export class SegmentReader {
         raftIndex,
         term,
       });
+      // The walk may have gone on to another segment by its end.
+      walk.lastSegment = walk.segment;
       walk.lastPosition = position;
       walk.lastOffset = baseOffset;
       walk.records -= baseOffset + count - walk.offset;

@@ -3,6 +3,8 @@
 /** Commands that this version has; `serve` is the one without a name. */
 export const COMMANDS = {
   serve: "Run a node (the default)",
+  prove:
+    "Kill nodes of its own in the middle of writes, twice, and say whether anything acknowledged was lost: ayder prove [--cluster 3] [--json] [--keep] [--binary 'COMMAND']",
   inspect: "Show the segments, entries and checksums of a data directory: ayder inspect <dir>",
   "check-config":
     "Check flags, environment and configuration file, and say everything that is wrong",

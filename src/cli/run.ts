@@ -8,6 +8,7 @@ import { certs } from "./certs.ts";
 import { COMMANDS, type Command } from "./command.ts";
 import { healthcheck } from "./healthcheck.ts";
 import { inspect } from "./inspect.ts";
+import { proveCommand } from "./prove.ts";
 import { restore, type StateOf } from "./restore.ts";
 
 /** Says how far something is, on the last line of a terminal. */
@@ -76,6 +77,8 @@ export async function runCommand(
       }
       return inspect(directory, asJson, print);
     }
+    case "prove":
+      return proveCommand(command.argv, { env: input.env, version }, voice);
     case "backup":
       return backup(command.argv, voice);
     case "restore":

@@ -21,7 +21,8 @@ const ARROWS: Record<string, readonly string[]> = {
   http: ["broker", "streams", "metrics", "config", "model", "lib"],
   load: ["model", "lib"],
   proof: ["load", "lib"],
-  cli: ["config", "log", "io", "proof", "model", "lib"],
+  sandbox: ["proof", "lib"],
+  cli: ["config", "log", "io", "proof", "sandbox", "model", "lib"],
 };
 
 /** Rings 1 and 2: no clock, no chance, no I/O, no waiting. */

@@ -10,6 +10,7 @@ import { healthcheck } from "./healthcheck.ts";
 import { inspect } from "./inspect.ts";
 import { proveCommand } from "./prove.ts";
 import { restore, type StateOf } from "./restore.ts";
+import { sandbox } from "./sandbox.ts";
 
 /** Says how far something is, on the last line of a terminal. */
 function progress(text: string): void {
@@ -79,6 +80,8 @@ export async function runCommand(
     }
     case "prove":
       return proveCommand(command.argv, { env: input.env, version }, voice);
+    case "sandbox":
+      return sandbox(command.argv, { env: input.env, version }, print);
     case "backup":
       return backup(command.argv, voice);
     case "restore":

@@ -2,10 +2,11 @@
 // of a program that is none, and what is left behind when a proof is cut short.
 
 import { expect, test } from "bun:test";
-import { existsSync, readdirSync, readFileSync, statSync } from "node:fs";
+import { existsSync, readdirSync, statSync } from "node:fs";
 import { join } from "node:path";
 import type { ProofReport } from "../../src/proof/mod.ts";
 import { program, waitUntil, within } from "../support/node-process.ts";
+import { processesOf } from "../support/processes-of.ts";
 import { temporaryDirectory } from "../support/real-disk.ts";
 
 const TEST_MS_MAX = 120_000;
@@ -31,22 +32,6 @@ async function proof(args: readonly string[]) {
   const left = readdirSync(path);
   clean();
   return { code, complaints, left, report: JSON.parse(output) as ProofReport };
-}
-
-/** Processes whose command line names something in a directory. */
-function processesOf(directory: string): number[] {
-  return readdirSync("/proc")
-    .filter((name) => /^\d+$/.test(name))
-    .filter((pid) => wordsOf(pid).some((word) => word.startsWith(`${directory}/`)))
-    .map(Number);
-}
-
-function wordsOf(pid: string): readonly string[] {
-  try {
-    return readFileSync(`/proc/${pid}/cmdline`, "utf8").split("\0");
-  } catch {
-    return []; // It has ended meanwhile.
-  }
 }
 
 const SOUND = {

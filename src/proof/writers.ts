@@ -129,7 +129,6 @@ export class Writers {
         continue;
       }
       ledger.sent(request);
-      if (wasUnanswered) this.#counts.retried += 1;
       const sentMs = performance.now();
       const outcome = await client.produce(topic, request);
       if (outcome.kind === "done") {
@@ -144,6 +143,7 @@ export class Writers {
       if (outcome.kind === "unknown") {
         this.#counts.unanswered += 1;
         if (request.idempotencyKey === undefined) return undefined;
+        if (!wasUnanswered) this.#counts.retried += 1;
         wasUnanswered = true;
       } else if (this.#isStopping && !wasUnanswered) return undefined;
       await Bun.sleep(PAUSE_MS);

@@ -11,25 +11,29 @@ const MINUTE_S = 60;
 export class Visitors implements AsyncDisposable {
   readonly #options: NodeOptions;
   readonly #visitors = new Map<string, Visitor>();
-  readonly #visits = new Allowance(VISITS_BURST, VISITS_PER_MINUTE / MINUTE_S, performance.now());
+  readonly #clock: () => number;
+  readonly #visits: Allowance;
   readonly #sweeping: Timer;
   /** Those whose nodes are ending: they take room until they are gone. */
   readonly #leaving = new Set<Promise<void>>();
 
-  constructor(options: NodeOptions) {
+  /** @param clock Milliseconds that never go back. */
+  constructor(options: NodeOptions, clock: () => number = () => performance.now()) {
     this.#options = options;
+    this.#clock = clock;
+    this.#visits = new Allowance(VISITS_BURST, VISITS_PER_MINUTE / MINUTE_S, clock());
     this.#sweeping = setInterval(() => this.#sweep(), SWEEP_MS);
   }
 
   /** Finds a visitor whose visit is not over. */
   find(id: string | undefined): Visitor | undefined {
     const visitor = id === undefined ? undefined : this.#visitors.get(id);
-    return visitor !== undefined && visitor.leftMs(performance.now()) > 0 ? visitor : undefined;
+    return visitor !== undefined && visitor.leftMs(this.#clock()) > 0 ? visitor : undefined;
   }
 
   /** Lets a visitor in and gives their id; undefined when the sandbox is full. */
   enter(): string | undefined {
-    const nowMs = performance.now();
+    const nowMs = this.#clock();
     this.#sweep();
     if (this.#visitors.size + this.#leaving.size >= VISITORS_MAX) return undefined;
     if (!this.#visits.take(nowMs)) return undefined;
@@ -51,7 +55,7 @@ export class Visitors implements AsyncDisposable {
   }
 
   #sweep(): void {
-    const nowMs = performance.now();
+    const nowMs = this.#clock();
     for (const [id, visitor] of this.#visitors)
       if (visitor.leftMs(nowMs) === 0) this.leave(id).catch(() => undefined);
   }

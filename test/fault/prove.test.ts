@@ -11,6 +11,7 @@ import { temporaryDirectory } from "../support/real-disk.ts";
 
 const TEST_MS_MAX = 120_000;
 const PLANTED = join(import.meta.dir, "../support/early-replies.ts");
+const PLANTED_LEADER = join(import.meta.dir, "../support/early-leader.ts");
 const BUN = process.execPath;
 
 /** Starts `ayder prove` with a directory of its own for scratch. */
@@ -101,6 +102,24 @@ test(
       expect(report.error).toBeUndefined();
       expect(report.faults.lost).toBeGreaterThan(0);
       expect(report.fault_details.length).toBeGreaterThan(0);
+      expect({ code, left }).toEqual({ code: 1, left: [] });
+    }
+  },
+  TEST_MS_MAX,
+);
+
+test(
+  "a leader that acknowledges what nobody else has is found out, each time",
+  async () => {
+    for (let round = 0; round < 3; round++) {
+      const { code, left, report } = await proof([
+        ...["--cluster", "3"],
+        ...["--binary", `${BUN} ${PLANTED_LEADER}`],
+      ]);
+
+      expect(report.ok).toBe(false);
+      expect(report.error).toBeUndefined();
+      expect(report.faults.lost).toBeGreaterThan(0);
       expect({ code, left }).toEqual({ code: 1, left: [] });
     }
   },

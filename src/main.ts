@@ -115,6 +115,9 @@ async function start(
   }[],
 ): Promise<void> {
   const startedMs = performance.now();
+  // Whoever started this node is gone. Until it serves, there is nothing to finish.
+  let leave = (): unknown => process.exit(EXIT_CODES.ok);
+  if (config.stopsWithInput) process.stdin.on("close", () => leave()).resume();
   logger.info("starting", { version, commit, data: config.dataDir, pid: process.pid });
   for (const { level, event, fields } of notices) logger[level](event, fields);
 
@@ -207,11 +210,11 @@ async function start(
     logger.info("stopped", { index: replica.appliedIndex });
     process.exit(EXIT_CODES.ok);
   };
-  for (const signal of ["SIGTERM", "SIGINT"] as const) {
-    process.on(signal, () => {
-      stop(signal).catch((error: unknown) => die(logger, error));
-    });
-  }
+  const stopBy = (signal: string): void => {
+    stop(signal).catch((error: unknown) => die(logger, error));
+  };
+  leave = () => stopBy("end of input");
+  for (const signal of ["SIGTERM", "SIGINT"] as const) process.on(signal, () => stopBy(signal));
 }
 
 /** What a node is opened with. */

@@ -20,7 +20,9 @@ const ARROWS: Record<string, readonly string[]> = {
   config: ["model", "lib"],
   http: ["broker", "streams", "metrics", "config", "model", "lib"],
   load: ["model", "lib"],
-  cli: ["config", "log", "io", "load", "model", "lib"],
+  proof: ["load", "lib"],
+  sandbox: ["proof", "lib"],
+  cli: ["config", "log", "io", "proof", "sandbox", "model", "lib"],
 };
 
 /** Rings 1 and 2: no clock, no chance, no I/O, no waiting. */

@@ -8,7 +8,9 @@ import { certs } from "./certs.ts";
 import { COMMANDS, type Command } from "./command.ts";
 import { healthcheck } from "./healthcheck.ts";
 import { inspect } from "./inspect.ts";
+import { proveCommand } from "./prove.ts";
 import { restore, type StateOf } from "./restore.ts";
+import { sandbox } from "./sandbox.ts";
 
 /** Says how far something is, on the last line of a terminal. */
 function progress(text: string): void {
@@ -76,6 +78,10 @@ export async function runCommand(
       }
       return inspect(directory, asJson, print);
     }
+    case "prove":
+      return proveCommand(command.argv, { env: input.env, version }, voice);
+    case "sandbox":
+      return sandbox(command.argv, { env: input.env, version }, print);
     case "backup":
       return backup(command.argv, voice);
     case "restore":

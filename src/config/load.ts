@@ -46,6 +46,8 @@ export interface Config {
   readonly isMetricsOpen: boolean;
   readonly isDocsOpen: boolean;
   readonly docsUrl: string;
+  /** Whether the node stops when its standard input ends. */
+  readonly stopsWithInput: boolean;
   /** Undefined: a node alone. */
   readonly cluster: ClusterConfig | undefined;
 }
@@ -137,6 +139,7 @@ export function loadConfig(input: ConfigInput): Result<LoadedConfig, readonly Co
     isMetricsOpen: settings.RF_METRICS_OPEN,
     isDocsOpen: settings.RF_DOCS_OPEN,
     docsUrl: settings.RF_DOCS_URL,
+    stopsWithInput: settings.RF_STOP_WITH_STDIN,
     cluster: clusterOf(settings, values, input.readFile, { problems, notices }),
   };
   problems.push(...contradictions(config, values), ...tooMuchMemory(config, memoryBytes));

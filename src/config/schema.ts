@@ -98,6 +98,10 @@ export const ConfigSchema = v.object({
   RF_METRICS_OPEN: onOff(true, "`/metrics` answers without a token."),
   RF_DOCS_OPEN: onOff(true, "`/swagger`, `/openapi.json` and `/docs` answer without a token."),
   RF_DOCS_URL: webAddress("https://ayder.dev/docs", "The base of the `docs` address in errors."),
+  RF_STOP_WITH_STDIN: onOff(
+    false,
+    "`1` stops the node when its standard input ends: for a program that starts nodes and must leave none behind, however it ends itself.",
+  ),
   RF_ROCKET: onOff(
     false,
     "`1` makes `rocket` the mode of new topics that do not say theirs, also of those that a produce creates.",

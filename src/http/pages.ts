@@ -5,6 +5,7 @@ import streamsText from "../../docs/concepts/streams.md" with { type: "text" };
 import transactionsText from "../../docs/concepts/transactions.md" with { type: "text" };
 import backupText from "../../docs/operating/backup.md" with { type: "text" };
 import clusterText from "../../docs/operating/cluster.md" with { type: "text" };
+import proveText from "../../docs/operating/prove.md" with { type: "text" };
 import spaceText from "../../docs/operating/space.md" with { type: "text" };
 import configurationText from "../../docs/reference/configuration.md" with { type: "text" };
 import errorsText from "../../docs/reference/errors.md" with { type: "text" };
@@ -22,6 +23,7 @@ const PAGES: Readonly<Record<string, string>> = {
   "concepts/transactions": transactionsText,
   "concepts/streams": streamsText,
   "operating/backup": backupText,
+  "operating/prove": proveText,
   "operating/space": spaceText,
   // What the published error example points at.
   "api/produce": httpText,

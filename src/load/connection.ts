@@ -41,10 +41,13 @@ const HANDLERS = {
   connectError: (): void => undefined,
 };
 
-/** Connects `user` to the target of `run`. Rejects when nobody listens there. */
-export async function connect(run: Run, user: SocketUser): Promise<void> {
-  const { hostname, port } = run;
-  await Bun.connect<SocketUser>({ hostname, port, tls: run.tls, socket: HANDLERS, data: user });
+/** Connects `user` to a target. Rejects when nobody listens there. */
+export async function connect(
+  target: Pick<Run, "hostname" | "port" | "tls">,
+  user: SocketUser,
+): Promise<void> {
+  const { hostname, port, tls } = target;
+  await Bun.connect<SocketUser>({ hostname, port, tls, socket: HANDLERS, data: user });
 }
 
 /** Bytes on their way to a socket that may take only a part of them. */

@@ -5,7 +5,7 @@ import { Prng } from "../../src/lib/prng.ts";
 import { call, createTopic } from "../support/node-client.ts";
 import { Load } from "../support/node-load.ts";
 import { LogOracle } from "../support/node-oracle.ts";
-import { SMALL_SEGMENTS, startNode, within } from "../support/node-process.ts";
+import { program, SMALL_SEGMENTS, startNode, within } from "../support/node-process.ts";
 import { temporaryDirectory } from "../support/real-disk.ts";
 
 const ROUNDS = 16;
@@ -96,3 +96,27 @@ test(
   },
   TEST_MS_MAX,
 );
+
+test("with RF_STOP_WITH_STDIN=1 a node ends with the process that started it, also while it starts", async () => {
+  for (const isServing of [true, false]) {
+    const { path: dataDir, clean } = temporaryDirectory();
+    const node = Bun.spawn([...program, "--port", "0", "--data", dataDir], {
+      env: { ...process.env, RF_STOP_WITH_STDIN: "1" },
+      stdin: "pipe",
+      stdout: "ignore",
+      stderr: "pipe",
+    });
+    const reader = node.stderr.getReader();
+    let said = "";
+    for (const mark = isServing ? '"ready"' : '"starting"'; !said.includes(mark); ) {
+      const { done, value } = await reader.read();
+      if (done) throw new Error(`The node ended: ${said}`);
+      said += new TextDecoder().decode(value);
+    }
+
+    await node.stdin.end();
+
+    expect(await within(STOP_MS_MAX, "the node ends", node.exited)).toBe(0);
+    clean();
+  }
+});

@@ -1,0 +1,77 @@
+// `ayder prove`: kills nodes of its own in the middle of writes, twice, and says whether anything acknowledged was lost.
+
+import { parseArgs } from "node:util";
+import { EXIT_CODES } from "../lib/fatal.ts";
+import { describeProof, prove } from "../proof/mod.ts";
+import type { Voice } from "./backup.ts";
+
+const USAGE = "Usage: ayder prove [--cluster 3] [--json] [--keep] [--binary 'COMMAND']";
+const CLUSTERS = [3, 5];
+/** Where a compiled executable keeps its own modules. */
+const EMBEDDED = "/$bunfs/";
+
+/** What a command that starts nodes has of its surroundings. */
+export interface Surroundings {
+  readonly env: Readonly<Record<string, string | undefined>>;
+  readonly version: string;
+}
+
+/** The running program: one file, or Bun and the main module. */
+export const ownProgram = (): readonly string[] =>
+  Bun.main.startsWith(EMBEDDED) ? [process.execPath] : [process.execPath, Bun.main];
+
+/** What a node needs of the environment besides its settings, which are not taken from it. */
+export const nodeEnvironment = ({ env }: Surroundings): Readonly<Record<string, string>> => {
+  const { PATH = "/usr/bin:/bin", HOME = "/", TMPDIR } = env;
+  return { PATH, HOME, ...(TMPDIR !== undefined && { TMPDIR }) };
+};
+
+/** Runs a proof. Returns the exit status: 0 only when everything was there. */
+export async function proveCommand(
+  argv: readonly string[],
+  surroundings: Surroundings,
+  voice: Voice,
+): Promise<number> {
+  const wanted = wantedOf(argv);
+  if (typeof wanted === "string") {
+    voice.print(wanted);
+    return EXIT_CODES.invalid_configuration;
+  }
+  const leaving = new AbortController();
+  const leave = (): void => leaving.abort();
+  for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.once(signal, leave);
+  const report = await prove({
+    ...wanted,
+    env: nodeEnvironment(surroundings),
+    version: surroundings.version,
+    signal: leaving.signal,
+    progress: ({ round, text, elapsed_ms: elapsedMs }) =>
+      voice.progress(
+        `${(elapsedMs / 1000).toFixed(1)} s  ${round === 0 ? "" : `round ${round}: `}${text}`,
+      ),
+  });
+  voice.progress("");
+  const isForPeople = process.stdout.isTTY && !argv.includes("--json");
+  voice.print(isForPeople ? describeProof(report) : JSON.stringify(report));
+  return report.ok ? EXIT_CODES.ok : EXIT_CODES.unexpected;
+}
+
+/** Reads the arguments; a text is what is wrong with them. */
+function wantedOf(argv: readonly string[]) {
+  const flag = { type: "boolean" } as const;
+  const text = { type: "string" } as const;
+  try {
+    const { values } = parseArgs({
+      args: [...argv],
+      options: { json: flag, keep: flag, cluster: text, binary: text },
+    });
+    const nodes = values.cluster === undefined ? 1 : Number(values.cluster);
+    if (values.cluster !== undefined && !CLUSTERS.includes(nodes))
+      return `A cluster has ${CLUSTERS.join(" or ")} nodes\n${USAGE}`;
+    const program = values.binary?.split(" ").filter((word) => word !== "") ?? ownProgram();
+    if (program.length === 0) return USAGE;
+    return { nodes, program, isKept: values.keep === true };
+  } catch (error) {
+    return `${error instanceof Error ? error.message : String(error)}\n${USAGE}`;
+  }
+}

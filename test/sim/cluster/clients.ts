@@ -13,6 +13,7 @@ import { KEY_WAITERS, KeyCalls } from "./keys.ts";
 import type { LedgerTopic } from "./ledger.ts";
 import { type ClusterNode, urlOf } from "./node.ts";
 import { Produce } from "./operations.ts";
+import { RocketCalls } from "./rockets.ts";
 import type { ClusterWorld } from "./world.ts";
 
 const NEVER = Number.POSITIVE_INFINITY;
@@ -91,6 +92,7 @@ export class Clients {
   readonly #world: ClusterWorld;
   readonly #prng: Prng;
   readonly keys: KeyCalls;
+  readonly #rockets: RocketCalls;
   /** Whether nothing new is begun. */
   isClosing = false;
   acknowledged = 0;
@@ -99,6 +101,7 @@ export class Clients {
     this.#world = world;
     this.#prng = prng;
     this.keys = new KeyCalls(world, this, world.keyPrng);
+    this.#rockets = new RocketCalls(world, this, world.rocketPrng);
     this.#clients = Array.from({ length: world.plan.clients }, (_, id) => ({
       id,
       nextMs: prng.below(200),
@@ -304,6 +307,7 @@ export class Clients {
     }
     const topic = this.#pick(alive);
     if (this.#world.isHealed) this.#produce(client, topic);
+    else if (this.#rockets.isNext()) this.#rockets.begin(client);
     else if (this.#world.keyPrng.chance(plan.keyShare)) this.keys.begin(client, topic);
     else if (this.#prng.chance(plan.controlShare)) this.#control(client, topic, alive.length);
     else if (this.#prng.chance(plan.readShare)) this.#read(client, topic, this.#prng.chance(0.6));

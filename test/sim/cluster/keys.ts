@@ -161,7 +161,7 @@ export class KeyCalls {
       what,
       isRepeatable: isKeyed && !this.#clients.hasSmallWindow,
       send: (node, attempt, call) =>
-        this.#hand(
+        this.hand(
           { what, client, call, attempt, node },
           (waiter) => node.broker?.writeKey(waiter, request),
           (outcome) => this.#changed(change, outcome.count > 0 ? outcome.firstOffset : 0, outcome),
@@ -223,7 +223,7 @@ export class KeyCalls {
       isRepeatable: isKeyed && !this.#clients.hasSmallWindow,
       send: (node, attempt, call) => {
         let came: TransactionOutcome | undefined;
-        this.#hand(
+        this.hand(
           { what, client, call, attempt, node },
           (waiter) => {
             // By now the name may stand for another topic.
@@ -273,7 +273,8 @@ export class KeyCalls {
 
   // -- answers
 
-  #hand(
+  /** Sends something to a node under a waiter of its own. */
+  hand(
     to: Pick<Sent, "what" | "client" | "call" | "attempt" | "node">,
     send: (waiter: number) => Refusal | undefined,
     produced: Sent["produced"],

@@ -2,7 +2,7 @@
 // same index breaks the one promise on which all others stand. From the entries a shadow is built in plain maps and arrays,
 // and a state of the production kind, which every node must equal.
 
-import { BrokerState } from "../../../src/broker/mod.ts";
+import { BrokerState, modeNumber } from "../../../src/broker/mod.ts";
 import { KvState } from "../../../src/kv/mod.ts";
 import { decodeText, viewOf } from "../../../src/lib/bytes.ts";
 import { ENTRY_HEADER_BYTES, ENTRY_KIND, type EntryHeader } from "../../../src/log/mod.ts";
@@ -69,6 +69,8 @@ export class Ledger {
   /** Memberships in the order in which they were agreed on. */
   readonly memberships: { readonly index: number; readonly membership: Membership }[] = [];
   records = 0;
+  /** The topic whose records are in memory only; it is none of `topics`. */
+  rocketId: number | undefined;
   readonly #produceOf: (id: number) => Produce | undefined;
   readonly #state = new BrokerState();
   readonly #kv = new KvState();
@@ -242,6 +244,11 @@ export class Ledger {
       case "topicCreated":
         claim(!this.topics.has(command.topicId), `Topic id ${command.topicId} was given twice`);
         claim(this.byName(command.name) === undefined, `Topic ${command.name} was created twice`);
+        if (command.mode === modeNumber("rocket")) {
+          claim(this.rocketId === undefined, `Topic ${command.name} was created twice`);
+          this.rocketId = command.topicId;
+          return;
+        }
         this.topics.set(command.topicId, {
           id: command.topicId,
           name: command.name,

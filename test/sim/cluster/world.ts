@@ -52,6 +52,8 @@ export class ClusterWorld {
   readonly ledger: Ledger;
   /** For what clients do with keys. */
   readonly keyPrng: Prng;
+  /** For what they do with what is in memory only. */
+  readonly rocketPrng: Prng;
   readonly clients: Clients;
   readonly members: MemberClient;
   readonly faults: ClusterFaults;
@@ -96,6 +98,7 @@ export class ClusterWorld {
       return node;
     });
     this.keyPrng = prng.fork("keys");
+    this.rocketPrng = prng.fork("rockets");
     this.clients = new Clients(this, prng.fork("workload"));
     this.members = new MemberClient(this, prng.fork("members"));
     this.faults = new ClusterFaults(this, prng.fork("faults"));

@@ -1,8 +1,9 @@
 // Round after round something is done to a cluster of processes while clients write and read: nodes are killed, stopped, wiped,
-// cut off. Space is given back all the while. Afterwards it must come back by itself, with nothing acknowledged lost, doubled or moved, commits that never went
+// cut off. Space is given back all the while, and backups are taken. Afterwards it must come back by itself, with nothing acknowledged lost, doubled or moved, commits that never went
 // back, reads that were as new as they promised, and the same state everywhere. `ROUNDS=100` is the long run; `NODES=5`, `TLS=1`.
 
 import { expect, test } from "bun:test";
+import { join } from "node:path";
 import { Prng } from "../../src/lib/prng.ts";
 import { ClusterLoad } from "../support/cluster-load.ts";
 import {
@@ -12,7 +13,8 @@ import {
   startCluster,
 } from "../support/cluster-process.ts";
 import { metrics } from "../support/node-client.ts";
-import { SMALL_SEGMENTS } from "../support/node-process.ts";
+import { runCommand, SMALL_SEGMENTS } from "../support/node-process.ts";
+import { temporaryDirectory } from "../support/real-disk.ts";
 
 const { ROUNDS: ROUNDS_TEXT = "8", SEED = "1", NODES: NODES_TEXT = "3" } = process.env;
 const { STOP_MS: STOP_MS_TEXT = "5000" } = process.env;
@@ -25,6 +27,8 @@ const ROUND_MS_MAX = 90_000;
 /** Every so many rounds everything is read again on every node, not only what is new on one. */
 const WHOLE_ROUNDS = 10;
 const WRITES = 60;
+/** Every so many rounds a node is backed up while clients write. */
+const BACKUP_ROUNDS = 4;
 
 /** What can be done to a cluster; each ends with everything as it was, as far as hands are concerned. */
 interface Fault {
@@ -161,6 +165,22 @@ const milliseconds = (times: readonly number[]): string => {
   return times.length === 0 ? "none" : `${middle?.toFixed(0)} median, ${worst?.toFixed(0)} worst`;
 };
 
+/** Backs a node up under load, restores that elsewhere, which verifies everything, and says what it was worth. */
+async function backUp(node: ClusterNode): Promise<"verified" | "not finished"> {
+  const { path, clean } = temporaryDirectory();
+  try {
+    const file = join(path, "backup");
+    const taken = await runCommand(["backup", node.url, file, "--token", "dev", "--json"]);
+    // A node may be stopped or lose its connection in the middle of it; whatever says that it is whole must be.
+    if (taken.code !== 0) return "not finished";
+    const restored = await runCommand(["restore", file, join(path, "restored"), "--json"]);
+    expect({ ...restored, of: node.id }).toMatchObject({ code: 0 });
+    return "verified";
+  } finally {
+    clean();
+  }
+}
+
 /** Draws every fault before any comes twice. */
 class Bag {
   readonly #random: Prng;
@@ -198,6 +218,7 @@ test(
     await load.createTopic();
     const failoverMs: number[] = [];
     const healthMs: number[] = [];
+    const backups = new Map<string, number>();
     const begun = performance.now();
 
     for (let round = 0; round < ROUNDS; round++) {
@@ -218,6 +239,11 @@ test(
       await healthy(cluster);
       const tookMs = performance.now() - healedMs;
       healthMs.push(tookMs);
+      if (round % BACKUP_ROUNDS === 1) {
+        const source = cluster.nodes[random.below(NODES)] as ClusterNode;
+        const worth = await backUp(source);
+        backups.set(worth, (backups.get(worth) ?? 0) + 1);
+      }
       await load.more(WRITES);
       await load.stop();
       const faults = await load.check(round % WHOLE_ROUNDS === WHOLE_ROUNDS - 1);
@@ -234,7 +260,8 @@ test(
     console.log(
       `${ROUNDS} rounds in ${((performance.now() - begun) / 1000).toFixed(0)} s, seed ${SEED}: ` +
         `${load.oracle.acknowledged} acknowledged of ${load.oracle.seen} records, ${load.reads} reads, ` +
-        `keys ${JSON.stringify(load.keys.counts)}, files given back ${JSON.stringify(await reclaimed(cluster))}, ` +
+        `keys ${JSON.stringify(load.keys.counts)}, ${load.rocket.given} records in memory only, ` +
+        `backups ${JSON.stringify(Object.fromEntries(backups))}, files given back ${JSON.stringify(await reclaimed(cluster))}, ` +
         `${load.unanswered} attempts unanswered, ${load.duplicates} repeats were there already; ` +
         `ms from a leader's death to the next write: ${milliseconds(failoverMs)}; ` +
         `ms to full health: ${milliseconds(healthMs)}; ${JSON.stringify([...load.refusals])}`,

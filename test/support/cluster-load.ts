@@ -6,6 +6,7 @@ import type { Prng } from "../../src/lib/prng.ts";
 import { isRefused, type ReplyFields } from "./cluster-client.ts";
 import { ClusterKeys } from "./cluster-keys.ts";
 import type { Cluster, ClusterNode } from "./cluster-process.ts";
+import { ClusterRocket } from "./cluster-rocket.ts";
 import { type AppendOperation, checkHistory, type Operation } from "./history.ts";
 import { readFrom } from "./node-client.ts";
 import { LogOracle, recordValues } from "./node-oracle.ts";
@@ -74,6 +75,7 @@ export class ClusterLoad implements AsyncDisposable {
   readonly #ends: number[];
   readonly #history: Operation[] = [];
   readonly keys: ClusterKeys;
+  readonly rocket = new ClusterRocket();
   /** Per partition, how far all nodes were compared. */
   readonly #compared: number[];
   #target: string | undefined;
@@ -103,6 +105,7 @@ export class ClusterLoad implements AsyncDisposable {
     if (flowBytes === undefined) return;
     await this.#demand("/broker/topics", { name: FLOW, partitions: 1 });
     await this.#demand("/broker/retention", { topic: FLOW, max_bytes: flowBytes });
+    await this.#demand("/broker/topics", this.rocket.shape);
   }
 
   async #demand(path: string, body: unknown): Promise<void> {
@@ -116,7 +119,12 @@ export class ClusterLoad implements AsyncDisposable {
     this.#isStopping = false;
     this.#accepted = [];
     this.#clients = Array.from({ length: this.#options.clients }, () => this.#client());
-    if (this.#options.flowBytes !== undefined) this.#clients.push(this.#flow());
+    if (this.#options.flowBytes === undefined) return;
+    const send = this.#send.bind(this);
+    this.#clients.push(
+      this.#flow(),
+      this.rocket.run(send, () => this.#isStopping),
+    );
   }
 
   /** Writes that were stored since the load began and were sent after `sinceMs`. */
@@ -154,7 +162,7 @@ export class ClusterLoad implements AsyncDisposable {
    * @param isWhole Reads everything everywhere; else what is new.
    */
   async check(isWhole: boolean): Promise<readonly string[]> {
-    const faults: string[] = [];
+    const faults: string[] = this.rocket.faults.splice(0);
     await this.#cluster.same();
     const [first, ...others] = this.#cluster.running;
     for (const node of [first, ...(isWhole ? others : [])]) {

@@ -7,7 +7,7 @@ import { mkdirSync, readdirSync, rmSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { batchWork, produceWork, runLoad } from "../src/load/mod.ts";
-import { circumstances, keepResult } from "./load/report.ts";
+import { circumstances, keepResult, median } from "./load/report.ts";
 import { createTopic, freePort, scratchDirectory } from "./load/servers.ts";
 
 const { values } = parseArgs({
@@ -76,9 +76,6 @@ function sizeOf(data: string): number {
 }
 
 const mib = (bytes: number): number => Math.round((bytes / 2 ** 20) * 10) / 10;
-const median = (numbers: number[]): number =>
-  numbers.sort((left, right) => left - right)[Math.floor(numbers.length / 2)] ?? 0;
-
 async function restartMs(data: string): Promise<number> {
   const times: number[] = [];
   for (let i = 0; i < 5; i++) {

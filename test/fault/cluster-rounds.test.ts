@@ -1,6 +1,7 @@
 // Round after round something is done to a cluster of processes while clients write and read: nodes are killed, stopped, wiped,
-// cut off. Space is given back all the while, and backups are taken. Afterwards it must come back by itself, with nothing acknowledged lost, doubled or moved, commits that never went
-// back, reads that were as new as they promised, and the same state everywhere. `ROUNDS=100` is the long run; `NODES=5`, `TLS=1`.
+// cut off. Space is given back all the while, and backups are taken. Afterwards it must come back by itself, with nothing
+// acknowledged lost, doubled or moved, commits that never went back, reads that were as new as they promised, and the same
+// state everywhere. `ROUNDS=100` is the long run; `NODES=5`, `TLS=1`.
 
 import { expect, test } from "bun:test";
 import { join } from "node:path";

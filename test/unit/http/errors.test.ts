@@ -2,7 +2,7 @@
 
 import { expect, test } from "bun:test";
 import { ERRORS, ErrorReplies } from "../../../src/http/errors.ts";
-import { anchor, page } from "../../../src/http/pages.ts";
+import { anchor, indexPage, page, pagePaths } from "../../../src/http/pages.ts";
 import { ERROR_CODES, refuse } from "../../../src/model/errors.ts";
 
 test("every code has a row, and every row a code", () => {
@@ -26,6 +26,24 @@ test("what a row points at is a page with that heading", () => {
 
     expect(html).toContain("<h1");
     if (heading !== undefined) expect(html).toContain(`id="${anchor(heading)}"`);
+  }
+});
+
+test("every page is there, names itself in the navigation, and links only to pages and headings that are", () => {
+  expect(indexPage()).toContain("Ayder");
+  for (const path of pagePaths) {
+    const html = page(path) ?? "";
+    expect(html).toContain('aria-current="page"');
+    for (const [, href = ""] of html.matchAll(/href="([^"]*)"/g)) {
+      if (!href.startsWith("/docs/") && !href.startsWith("#")) continue;
+      const [target = "", heading] = href.split("#");
+      const there = target === "" ? html : (page(target.slice("/docs/".length)) ?? "");
+      expect(`${path} to ${href}: ${there.includes("<h1")}`).toBe(`${path} to ${href}: true`);
+      if (heading !== undefined)
+        expect(`${path} to ${href}: ${there.includes(`id="${heading}"`)}`).toBe(
+          `${path} to ${href}: true`,
+        );
+    }
   }
 });
 

@@ -56,6 +56,9 @@ export const bodyTooSlow = (): Refusal =>
     outcome: "not_written",
   });
 
+/** The refusal of a body whose client went away in the middle of it. */
+export const bodyCutOff = (): Refusal => refuse("invalid_parameter", "Request body ended early");
+
 /** A declared length of a body; -1 when it is not declared. The server has refused what is no number. */
 export function declaredLength(header: string | null): number {
   const length = header === null ? -1 : Number(header);
@@ -135,6 +138,10 @@ export async function readBody(
     const outcome = await Promise.race([reading, late.promise]);
     isLate = !outcome.ok && outcome.error.code === "timeout";
     return outcome;
+  } catch {
+    // The client went away: nobody is there to be told. Pieces have given back their room themselves.
+    if (declared > 0) admission.release(declared);
+    return fail(bodyCutOff());
   } finally {
     cancel();
     // The body may still come: its room is given back when it does, or when the connection ends.

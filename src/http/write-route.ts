@@ -3,7 +3,7 @@
 
 import { limits } from "../config/mod.ts";
 import { type Refusal, refuse } from "../model/errors.ts";
-import { declaredLength, readPieces, tooLarge } from "./admission.ts";
+import { bodyCutOff, declaredLength, readPieces, tooLarge } from "./admission.ts";
 import type { Grant } from "./auth.ts";
 import type { HttpRooms } from "./rooms.ts";
 import {
@@ -115,7 +115,7 @@ class Writes {
   /** The client went away in the middle of its body: nobody is there to be told. */
   #gone(slot: number, error: unknown): void {
     this.#rooms.logger.debug("body_not_received", { error: String(error) });
-    this.#rooms.waiters.refuse(slot, refuse("invalid_parameter", "Request body ended early"));
+    this.#rooms.waiters.refuse(slot, bodyCutOff());
   }
 
   /**

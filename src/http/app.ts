@@ -3,7 +3,8 @@
 import { Elysia } from "elysia";
 import { refuse } from "../model/errors.ts";
 import type { HttpRooms } from "./rooms.ts";
-import { failed, type Route } from "./route.ts";
+import { failed, type Params, type Route } from "./route.ts";
+import { pathOf } from "./target.ts";
 
 /** Methods of every path, by segments; `:name` stands for one segment of any content, `*` at the end for one or more. */
 class RouteTable {
@@ -40,14 +41,12 @@ export function createApp(rooms: HttpRooms, routes: readonly Route[]) {
   // Elysia reads the source of handlers to see what they use: naming only these two keeps it out of the way.
   const app = new Elysia({ precompile: true, handler: { standardHostname: false } });
   for (const route of routes) {
-    app.route(
-      route.method,
-      route.path,
-      ({ request, params }) => route.serve(request, params ?? {}),
-      {
-        parse: "none",
-      },
-    );
+    const serve = route.path.endsWith("*")
+      ? (request: Request, params: Params) => route.serve(request, readable(params))
+      : (request: Request, params: Params) => route.serve(request, params);
+    app.route(route.method, route.path, ({ request, params }) => serve(request, params ?? {}), {
+      parse: "none",
+    });
   }
   const table = new RouteTable(routes);
   const stats = rooms.stats.route("ANY", "unmatched");
@@ -66,8 +65,17 @@ export function createApp(rooms: HttpRooms, routes: readonly Route[]) {
   return app;
 }
 
+/**
+ * Parameters as the other routes get them: Elysia's own router, which serves paths that end in `*`, makes null of what is no
+ * percent-encoded UTF-8, where Bun's makes the replacement character.
+ */
+function readable(params: Readonly<Record<string, string | null>>): Params {
+  const entries = Object.entries(params);
+  return Object.fromEntries(entries.map(([name, value]) => [name, value ?? "\ufffd"]));
+}
+
 function answerLeftOver(rooms: HttpRooms, table: RouteTable, request: Request): Response {
-  const { pathname } = new URL(request.url);
+  const pathname = pathOf(request.url);
   const allow = table.allow(pathname);
   if (allow === undefined) {
     return rooms.errors.reply(

@@ -2,6 +2,7 @@
 // Nothing else in the room makes a reply that says `"ok": false`.
 
 import type { ErrorCode, Refusal } from "../model/errors.ts";
+import { targetOf } from "./target.ts";
 
 /** What the table knows of a code. */
 export interface ErrorFacts {
@@ -96,7 +97,7 @@ export class ErrorReplies {
       if (typeof leaderUrl !== "string" || leaderUrl === "") return this.reply(LEADER_UNKNOWN);
       return this.#redirect(
         body,
-        `${leaderUrl}${request === undefined ? "/" : pathOf(request.url)}`,
+        `${leaderUrl}${request === undefined ? "/" : targetOf(request.url)}`,
       );
     }
     return new Response(JSON.stringify(body), {
@@ -126,14 +127,6 @@ const LEADER_UNKNOWN: Refusal = {
 
 /** Seconds after which it makes sense to come back, where nothing better is known. */
 const RETRY_AFTER_S = 1;
-
-/** Path and query of a URL as they were received; a request without a usable `Host` has nothing else in its URL. */
-function pathOf(url: string): string {
-  const host = url.indexOf("://");
-  if (host < 0) return url;
-  const path = url.indexOf("/", host + 3);
-  return path < 0 ? "/" : url.slice(path);
-}
 
 function headersOf(status: number, { fields }: Refusal): Record<string, string> {
   if (status === 401) return { "www-authenticate": "Bearer" };

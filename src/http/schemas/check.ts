@@ -6,8 +6,12 @@ import { type Refusal, refuse } from "../../model/errors.ts";
 
 const SHOWN_CHARS_MAX = 64;
 
+/** A value as JSON. Integers beyond 2^53 come as bigints out of some bodies, and JSON.stringify throws on those. */
+const asJson = (input: unknown): string | undefined =>
+  JSON.stringify(input, (_, value: unknown) => (typeof value === "bigint" ? `${value}` : value));
+
 const shown = (input: unknown): string => {
-  const text = typeof input === "string" ? input : (JSON.stringify(input) ?? "nothing");
+  const text = typeof input === "string" ? input : (asJson(input) ?? "nothing");
   return text.length > SHOWN_CHARS_MAX ? `${text.slice(0, SHOWN_CHARS_MAX)}…` : text;
 };
 

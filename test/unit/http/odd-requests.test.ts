@@ -56,3 +56,32 @@ test.each(["GET", "PUT", "POST", "DELETE"])(
     expect(lines).toEqual([]);
   },
 );
+
+test.each([
+  ["/broker/query", { source: { topic: "t", offset: "BIG" } }],
+  ["/broker/query", { source: { topic: "t", partition: ["BIG"] } }],
+  ["/broker/query", { source: { topic: "t" }, filter: "BIG" }],
+  [
+    "/broker/join",
+    {
+      left: { topic: "t" },
+      right: { topic: "t" },
+      on: { left_key: "BIG", right_key: "k" },
+      window: { size_ms: 1 },
+    },
+  ],
+])("an integer beyond 2^53 where %s wants another is refused: %j", async (path, body) => {
+  const lines: string[] = [];
+  await using server = await startFake(SETTINGS, recordingLogger(lines));
+  const text = JSON.stringify(body).replaceAll('"BIG"', "123456789012345678901234567890");
+
+  const reply = await fetch(`${server.url}${path}`, {
+    method: "POST",
+    headers: { authorization: "Bearer dev" },
+    body: text,
+  });
+
+  expect(reply.status).toBe(400);
+  expect(await reply.json()).toMatchObject({ ok: false, error: "invalid_parameter" });
+  expect(lines).toEqual([]);
+});

@@ -57,6 +57,7 @@ const ANSWER_MS_MAX = 30_000;
 /** Bytes that may be no whole request are given this long to be answered. */
 const SPOILED_MS_MAX = 25;
 const SETTLE_MS_MAX = 30_000;
+const PROGRESS_REQUESTS = 50_000;
 const ONCE = "fuzz.once";
 const SMUGGLED = "fuzz.smuggled";
 /** Requests after which the node has seen every route, and its memory counts. */
@@ -102,8 +103,10 @@ class Run {
     const canary = await Canary.start(url, this.#oracle);
     const slow = new SlowClients(this.#port, this.#random.fork("slow"), this.#options.slowClients);
     for (let done = this.#requests; done < requests; done = this.#requests) {
-      await work(Math.min(requests, done + 50_000));
-      this.#options.progress?.(`${this.#requests} requests, ${this.#oracle.faults.length} faults`);
+      await work(Math.min(requests, done + PROGRESS_REQUESTS));
+      this.#options.progress?.(
+        `${this.#requests} requests, ${this.#oracle.faults.length} faults ${this.#oracle.faults.at(-1) ?? ""}`,
+      );
       if (!this.#options.isAlive()) {
         this.#oracle.fault("the node has ended");
         break;

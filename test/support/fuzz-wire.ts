@@ -11,6 +11,9 @@ export interface WireReply {
   readonly isOpen: boolean;
 }
 
+const CONNECT_MS_MAX = 30_000;
+const CLOSE_MS_MAX = 1000;
+
 type Socket = Awaited<ReturnType<typeof Bun.connect>>;
 
 /** A connection. */
@@ -33,30 +36,29 @@ export class Wire {
   /** Connects. Never rejects: a connection that is refused is a closed one. */
   static async open(port: number): Promise<Wire> {
     const wire = new Wire();
-    try {
-      wire.#socket = await Bun.connect({
-        hostname: "127.0.0.1",
-        port,
-        socket: {
-          data: (_, bytes) => {
-            wire.#pieces.push(bytes.slice());
-            wire.#pieceBytes += bytes.length;
-            if (wire.#received.length + wire.#pieceBytes < wire.#needed) return;
-            wire.#received = Buffer.concat([wire.#received, ...wire.#pieces]);
-            wire.#pieces = [];
-            wire.#pieceBytes = 0;
-            wire.#needed = 0;
-            wire.#parse();
-            wire.#awake();
-          },
-          drain: () => wire.#flush(),
-          close: () => wire.#end(),
-          end: () => wire.#end(),
-          error: () => wire.#end(),
+    const opening = Bun.connect({
+      hostname: "127.0.0.1",
+      port,
+      socket: {
+        data: (_, bytes) => wire.#take(bytes),
+        drain: () => wire.#flush(),
+        close: () => wire.#end(),
+        end: (socket) => {
+          socket.end();
+          wire.#end();
         },
-      });
-    } catch {
+        error: () => wire.#end(),
+      },
+    });
+    const late = Promise.withResolvers<undefined>();
+    const timer = setTimeout(() => late.resolve(undefined), CONNECT_MS_MAX);
+    const socket = await Promise.race([opening.catch(() => undefined), late.promise]);
+    clearTimeout(timer);
+    wire.#socket = socket;
+    if (socket === undefined) {
       wire.#end();
+      // It may still come.
+      opening.then((opened) => opened.terminate()).catch(() => undefined);
     }
     return wire;
   }
@@ -86,10 +88,12 @@ export class Wire {
     return true;
   }
 
-  /** Ends it politely. */
+  /** Ends it politely, and for certain: one that does not read would not notice that the other side has ended, too. */
   close(): void {
-    this.#socket?.end();
+    const socket = this.#socket;
     this.#end();
+    socket?.end();
+    setTimeout(() => socket?.terminate(), CLOSE_MS_MAX);
   }
 
   /** Ends it with a reset, whatever is on its way. */
@@ -106,6 +110,18 @@ export class Wire {
   /** Takes nothing any more. */
   stopReading(): void {
     this.#socket?.pause();
+  }
+
+  #take(bytes: Uint8Array): void {
+    this.#pieces.push(bytes.slice());
+    this.#pieceBytes += bytes.length;
+    if (this.#received.length + this.#pieceBytes < this.#needed) return;
+    this.#received = Buffer.concat([this.#received, ...this.#pieces]);
+    this.#pieces = [];
+    this.#pieceBytes = 0;
+    this.#needed = 0;
+    this.#parse();
+    this.#awake();
   }
 
   #flush(): void {

@@ -41,12 +41,14 @@ export function createApp(rooms: HttpRooms, routes: readonly Route[]) {
   // Elysia reads the source of handlers to see what they use: naming only these two keeps it out of the way.
   const app = new Elysia({ precompile: true, handler: { standardHostname: false } });
   for (const route of routes) {
-    const serve = route.path.endsWith("*")
-      ? (request: Request, params: Params) => route.serve(request, readable(params))
-      : (request: Request, params: Params) => route.serve(request, params);
-    app.route(route.method, route.path, ({ request, params }) => serve(request, params ?? {}), {
-      parse: "none",
-    });
+    app.route(
+      route.method,
+      route.path,
+      ({ request, params }) => route.serve(request, readable(params ?? {})),
+      {
+        parse: "none",
+      },
+    );
   }
   const table = new RouteTable(routes);
   const stats = rooms.stats.route("ANY", "unmatched");
@@ -66,12 +68,16 @@ export function createApp(rooms: HttpRooms, routes: readonly Route[]) {
 }
 
 /**
- * Parameters as the other routes get them: Elysia's own router, which serves paths that end in `*`, makes null of what is no
- * percent-encoded UTF-8, where Bun's makes the replacement character.
+ * Parameters as Bun's router gives them, with the replacement character in place of what is no percent-encoded UTF-8. Elysia's
+ * own, which serves paths that end in `*` and those that are found once `/./` is gone, makes null of it.
  */
 function readable(params: Readonly<Record<string, string | null>>): Params {
-  const entries = Object.entries(params);
-  return Object.fromEntries(entries.map(([name, value]) => [name, value ?? "\ufffd"]));
+  for (const name in params) {
+    if (params[name] !== null) continue;
+    const entries = Object.entries(params);
+    return Object.fromEntries(entries.map(([key, value]) => [key, value ?? "\ufffd"]));
+  }
+  return params as Params;
 }
 
 function answerLeftOver(rooms: HttpRooms, table: RouteTable, request: Request): Response {

@@ -84,34 +84,59 @@ export class RateLimiter {
 
 const digest = (text: string): Buffer => createHash("sha256").update(text).digest();
 
-/** Knows every token. */
+/** Compares two texts in a time that depends on the second one's length alone. */
+function isSameText(left: string, right: string): boolean {
+  let difference = left.length ^ right.length;
+  for (let i = 0; i < right.length; i++) difference |= left.charCodeAt(i) ^ right.charCodeAt(i);
+  return difference === 0;
+}
+
+/** A header as clients send it, and what it allows. */
+interface KnownHeader {
+  readonly header: string;
+  readonly grant: Grant;
+}
+
+/** Knows every token. Nothing else in the program compares one. */
 export class Authority {
-  /** By the whole header, as clients send it: one look-up per request. */
-  readonly #byHeader = new Map<string, Grant>();
+  /** By a hash of the whole header under a secret seed: one look-up per request, which tells a guesser nothing. */
+  readonly #byHash = new Map<number, KnownHeader>();
   readonly #digests: { readonly digest: Buffer; readonly grant: Grant }[] = [];
+  readonly #seed = crypto.getRandomValues(new Uint32Array(1))[0] ?? 0;
 
   constructor(tokens: readonly Token[]) {
     for (const token of tokens) {
       const grant = new Grant(token);
-      this.#byHeader.set(`Bearer ${token.secret}`, grant);
+      const header = `Bearer ${token.secret}`;
+      // Of two that collide the second goes the long way.
+      const hash = this.#hash(header);
+      if (!this.#byHash.has(hash)) this.#byHash.set(hash, { header, grant });
       this.#digests.push({ digest: digest(token.secret), grant });
     }
   }
 
   /**
    * What this `Authorization` header allows; undefined when it is no known token.
-   * A header that is known as a whole was sent by one who has it. Any other is compared with every token in
-   * constant time, so that the time tells nothing about how much of a guess was right.
+   * Whatever is compared with a token is compared to its end, so that the time tells nothing about how much of a guess was
+   * right: the header with the one of the same hash, if there is one, and else its token with every token.
    */
   grant(header: string | null): Grant | undefined {
     if (header === null) return undefined;
-    const known = this.#byHeader.get(header);
-    if (known !== undefined) return known;
+    const known = this.#byHash.get(this.#hash(header));
+    if (known !== undefined && isSameText(header, known.header)) return known.grant;
     const match = /^bearer +(\S+) *$/i.exec(header);
     const guess = digest(match?.[1] ?? "");
     let found: Grant | undefined;
     for (const { digest: own, grant } of this.#digests)
       if (timingSafeEqual(own, guess)) found = grant;
     return match === null ? undefined : found;
+  }
+
+  /** FNV-1a from the seed on: Bun's hashes cost 250 ns more, for the way out of the engine. */
+  #hash(header: string): number {
+    let hash = this.#seed | 0;
+    for (let i = 0; i < header.length; i++)
+      hash = Math.imul(hash ^ header.charCodeAt(i), 0x01_00_01_93);
+    return hash;
   }
 }

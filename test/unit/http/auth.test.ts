@@ -56,3 +56,41 @@ test("zeros are no limit", () => {
 
   for (let i = 0; i < 1000; i++) expect(limiter.take(0)).toBe(0);
 });
+
+test("tokens are known among many, and what only begins or ends like one is not", () => {
+  const secrets = Array.from({ length: 500 }, (_, i) => `secret-${i}`);
+  const authority = new Authority(secrets.map(token));
+
+  for (const secret of secrets) {
+    expect(authority.grant(`Bearer ${secret}`)).toBeDefined();
+    for (const guess of [
+      secret.slice(0, -1),
+      `${secret}x`,
+      `x${secret.slice(1)}`,
+      ` ${secret}\0`,
+    ]) {
+      if (!secrets.includes(guess)) expect(authority.grant(`Bearer ${guess}`)).toBeUndefined();
+    }
+  }
+});
+
+test("tokens are asked about in one place, and compared in no way that ends early", async () => {
+  const sources = await Array.fromAsync(new Bun.Glob("src/http/**/*.ts").scan("."));
+  const asking: string[] = [];
+  for (const path of sources.sort()) {
+    const text = await Bun.file(path).text();
+    const isAsking = /get\("authorization"\)/.test(text);
+    if (isAsking) asking.push(path);
+    for (const [call] of text.matchAll(/[^\n]*get\("authorization"\)[^\n]*/g))
+      expect(call).toContain("authority.grant(");
+    expect({
+      path,
+      comparison: /secret\)?\s*[!=]==|[!=]==[^\n;]*\.secret/.exec(text)?.[0],
+    }).toEqual({
+      path,
+      comparison: undefined,
+    });
+  }
+
+  expect(asking).toEqual(["src/http/route.ts", "src/http/write-route.ts"]);
+});

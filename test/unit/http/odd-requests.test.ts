@@ -57,6 +57,23 @@ test.each(["GET", "PUT", "POST", "DELETE"])(
   },
 );
 
+test("a path that is found once its dots are gone is answered like any other", async () => {
+  const lines: string[] = [];
+  await using server = await startFake(SETTINGS, recordingLogger(lines));
+
+  for (const path of [
+    "/kv/./%",
+    "/broker/topics/./%",
+    "/broker/./topics/%ff",
+    "/broker/tail/./%/0",
+  ]) {
+    const text = `GET ${path} HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer dev\r\nConnection: close\r\n\r\n`;
+    const { text: reply } = await sendRaw(server.url, [text], (seen) => seen.includes("}"));
+    expect({ path, status: reply.slice(9, 12) }).toEqual({ path, status: "400" });
+  }
+  expect(lines).toEqual([]);
+});
+
 test.each([
   ["/broker/query", { source: { topic: "t", offset: "BIG" } }],
   ["/broker/query", { source: { topic: "t", partition: ["BIG"] } }],

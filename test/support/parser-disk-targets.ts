@@ -10,7 +10,12 @@ import {
   partsOf,
 } from "../../src/log/backup-format.ts";
 import { FileError } from "../../src/log/disk.ts";
-import { decodeSegmentHeader, parseFileName, SEGMENT_DATA_START } from "../../src/log/format.ts";
+import {
+  decodeSegmentHeader,
+  ENTRY_HEADER_BYTES,
+  parseFileName,
+  SEGMENT_DATA_START,
+} from "../../src/log/format.ts";
 import { openIdentity, readManifest } from "../../src/log/identity.ts";
 import { inspectLog } from "../../src/log/inspect.ts";
 import {
@@ -89,11 +94,11 @@ function entriesOf(files: ByteFiles, name: string): Map<number, string> {
     files,
     name,
     { salt: header.salt, from: SEGMENT_DATA_START, end, chain: from },
-    (bytes, _, at, entry) =>
-      entries.set(
-        entry.index,
-        Buffer.from(bytes.subarray(at, at + entry.bytes)).toString("base64"),
-      ),
+    (bytes, _, at, { index, dataBytes, commandBytes }) => {
+      // The zeros behind it, up to a multiple of eight, mean nothing and have no checksum.
+      const end = at + ENTRY_HEADER_BYTES + dataBytes + commandBytes;
+      entries.set(index, Buffer.from(bytes.subarray(at, end)).toString("base64"));
+    },
   );
   return entries;
 }

@@ -11,6 +11,7 @@ import clusterText from "../../docs/operating/cluster.md" with { type: "text" };
 import deployText from "../../docs/operating/deploy.md" with { type: "text" };
 import proveText from "../../docs/operating/prove.md" with { type: "text" };
 import recoveryText from "../../docs/operating/recovery.md" with { type: "text" };
+import securityText from "../../docs/operating/security.md" with { type: "text" };
 import spaceText from "../../docs/operating/space.md" with { type: "text" };
 import tlsText from "../../docs/operating/tls.md" with { type: "text" };
 import configurationText from "../../docs/reference/configuration.md" with { type: "text" };
@@ -79,6 +80,12 @@ const PAGES: readonly Page[] = [
     markdown: clusterText,
   },
   { path: "operating/tls", title: "TLS", file: "docs/operating/tls.md", markdown: tlsText },
+  {
+    path: "operating/security",
+    title: "Security",
+    file: "docs/operating/security.md",
+    markdown: securityText,
+  },
   { path: "operating/space", title: "Space", file: "docs/operating/space.md", markdown: spaceText },
   {
     path: "operating/backup",

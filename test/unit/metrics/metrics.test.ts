@@ -206,3 +206,15 @@ test("promtool has no complaint, where it is installed", async () => {
     expect(check.exitCode).toBe(0);
   }
 });
+
+test("two scrapes in a row look at the heap once: it takes the whole thread to do so", async () => {
+  const metrics = createMetrics(sources(), LIMITS);
+  const objects = async (): Promise<string | undefined> =>
+    /^ayder_heap_objects (\d+)$/m.exec(await metrics.text())?.[1];
+  const first = await objects();
+  const kept = Array.from({ length: 20_000 }, (_, i) => ({ i }));
+
+  expect(first).toBeDefined();
+  expect(await objects()).toBe(first);
+  expect(kept).toHaveLength(20_000);
+});

@@ -2,6 +2,7 @@
 // A worker entry: it is started by `worker-client.ts` and imported by nobody.
 
 import { fdatasyncSync } from "node:fs";
+import { setPriority } from "node:os";
 import { assertNever } from "../lib/assert.ts";
 import { FileError, type JobResult, runJob } from "../log/mod.ts";
 import { asFileError, attempt } from "./file-errors.ts";
@@ -10,6 +11,9 @@ import type { FromWorker, ToWorker } from "./worker-messages.ts";
 
 declare const self: Worker;
 
+/** A third of the weight of a thread that serves, where both want the same processor. */
+const NICENESS = 5;
+
 const slabs = new Map<number, Uint8Array>();
 let files: NodeFiles | undefined;
 
@@ -17,6 +21,7 @@ self.onmessage = ({ data }: MessageEvent<ToWorker>) => {
   switch (data.kind) {
     case "start":
       files = new NodeFiles(data.directory);
+      if (data.yields) yieldToOthers();
       return;
     case "slab":
       slabs.set(data.slab, data.bytes);
@@ -31,6 +36,13 @@ self.onmessage = ({ data }: MessageEvent<ToWorker>) => {
       assertNever(data);
   }
 };
+
+/** On Linux the process 0 is this thread alone. A machine that does not allow it runs all threads alike. */
+function yieldToOthers(): void {
+  try {
+    setPriority(0, NICENESS);
+  } catch {}
+}
 
 function append(order: Extract<ToWorker, { kind: "append" }>): undefined {
   const { name, descriptor, start, end, position } = order;

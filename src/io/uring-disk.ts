@@ -103,7 +103,7 @@ export class UringDisk implements MeasuredDisk {
     const { ring, isCooperative } = setUpRing(library);
     this.#ring = ring;
     this.isCooperative = isCooperative;
-    this.#jobs = new WorkerClient(directory, (completion) => {
+    this.#jobs = new WorkerClient(directory, "jobs", (completion) => {
       this.#completions.push(completion);
       this.onWake();
     });

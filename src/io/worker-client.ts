@@ -14,8 +14,15 @@ export class WorkerClient {
   readonly #isGone: Promise<void>;
   #whenIdle: (() => void) | undefined;
 
-  /** @param onDone Gets every outcome, in the order of the work, never from inside a method of this class. */
-  constructor(directory: string, onDone: (completion: DiskCompletion) => void) {
+  /**
+   * @param use Jobs yield to the thread that serves; nothing goes before appends.
+   * @param onDone Gets every outcome, in the order of the work, never from inside a method of this class.
+   */
+  constructor(
+    directory: string,
+    use: "appends" | "jobs",
+    onDone: (completion: DiskCompletion) => void,
+  ) {
     this.#onDone = onDone;
     // A plain string would work from source and fail in the compiled binary.
     this.#worker = new Worker(new URL("./disk-worker.ts", import.meta.url).href);
@@ -30,7 +37,7 @@ export class WorkerClient {
         resolve();
       });
     });
-    this.tell({ kind: "start", directory });
+    this.tell({ kind: "start", directory, yields: use === "jobs" });
   }
 
   /** Work that is not answered yet. */

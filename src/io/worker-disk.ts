@@ -45,12 +45,12 @@ export class WorkerDisk implements MeasuredDisk {
   constructor(directory: string) {
     this.#directory = directory;
     this.files = new NodeFiles(directory);
-    this.#appender = new WorkerClient(directory, (completion) => {
+    this.#appender = new WorkerClient(directory, "appends", (completion) => {
       this.syncLatencyUs.record((performance.now() - this.#appendStarted) * 1000);
       if (completion.error === undefined) this.syncs += 1;
       this.#complete(completion);
     });
-    this.#jobs = new WorkerClient(directory, (completion) => this.#complete(completion));
+    this.#jobs = new WorkerClient(directory, "jobs", (completion) => this.#complete(completion));
   }
 
   open(name: string): DiskFile {

@@ -4,8 +4,8 @@ import type { DiskJob, FileErrorKind, JobResult } from "../log/mod.ts";
 
 /** What a worker is told. It does one thing at a time, in the order told. */
 export type ToWorker =
-  /** Comes first: the data directory. */
-  | { readonly kind: "start"; readonly directory: string }
+  /** Comes first: the data directory, and whether others go before it where processors are short. */
+  | { readonly kind: "start"; readonly directory: string; readonly yields: boolean }
   /** Shared memory that later appends name by its number. */
   | { readonly kind: "slab"; readonly slab: number; readonly bytes: Uint8Array }
   | {

@@ -207,6 +207,8 @@ function bodyOf(
     const lineEnd = bytes.indexOf("\r\n", next);
     if (lineEnd < 0) break;
     const size = Number.parseInt(bytes.toString("latin1", next, lineEnd), 16);
+    // Nobody knows what spoiled bytes asked for: after a HEAD there are no chunks, and another reply stands in their place.
+    if (!(size >= 0)) return { body, end: bytes.length, isOpen: false };
     const end = lineEnd + 2 + size + 2;
     if (bytes.length < end) break;
     if (size === 0) return { body, end, isOpen: false };

@@ -4,6 +4,7 @@
 //   bun build.ts --target linux-x64-musl  another one; may be given more than once
 //   bun build.ts --all                    all of them
 //
+// The same commit gives the same bytes, wherever it is built: `dist/SHA256SUMS` says which.
 // A machine that cannot build liburing still gets a working binary: it then writes through a worker thread.
 
 import { existsSync } from "node:fs";
@@ -62,6 +63,7 @@ export async function compile(options: {
       "process.env.NODE_ENV": '"production"',
       AYDER_VERSION: JSON.stringify(version),
       AYDER_COMMIT: JSON.stringify(await commit()),
+      AYDER_TARGET: JSON.stringify(target),
     },
     compile: {
       target: TARGETS[target].bun,
@@ -215,6 +217,20 @@ function chosenTargets(): TargetName[] {
   });
 }
 
+/** Writes down the checksums of all executables in `dist/`, as `sha256sum --check SHA256SUMS` reads them. */
+async function writeChecksums(): Promise<void> {
+  const lines: string[] = [];
+  for (const target of Object.keys(TARGETS)) {
+    const name = `ayder-${target}`;
+    const file = Bun.file(join(DIST, name));
+    if (!(await file.exists())) continue;
+    const hasher = new Bun.CryptoHasher("sha256");
+    for await (const bytes of file.stream()) hasher.update(bytes);
+    lines.push(`${hasher.digest("hex")}  ${name}\n`);
+  }
+  await Bun.write(join(DIST, "SHA256SUMS"), lines.join(""));
+}
+
 if (import.meta.main) {
   for (const target of chosenTargets()) {
     const started = performance.now();
@@ -228,4 +244,5 @@ if (import.meta.main) {
         `liburing ${library === undefined ? "absent" : "embedded"}`,
     );
   }
+  await writeChecksums();
 }

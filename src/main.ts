@@ -29,9 +29,11 @@ import {
 
 declare const AYDER_VERSION: string;
 declare const AYDER_COMMIT: string;
+declare const AYDER_TARGET: string;
 
 const version = typeof AYDER_VERSION === "string" ? AYDER_VERSION : "dev";
 const commit = typeof AYDER_COMMIT === "string" ? AYDER_COMMIT : "source";
+const target = typeof AYDER_TARGET === "string" ? AYDER_TARGET : "source";
 
 /** Ticks between two heartbeats of a cluster: elections are drawn with this grain. */
 const TICKS_PER_HEARTBEAT = 3;
@@ -402,11 +404,12 @@ function* trafficOf(probe: ReplicaProbe, http: HttpServer) {
 }
 
 const command = parseCommand(process.argv.slice(2));
-if (typeof command === "string") {
-  say(`${command}\n`);
+if (!command.ok) {
+  say(`${command.error}\n`);
   process.exit(EXIT_CODES.invalid_configuration);
-} else if (command.name === "serve") {
-  await serve(command.argv);
+} else if (command.value.name === "serve" && !command.value.isHelp) {
+  await serve(command.value.argv);
 } else {
-  process.exit(await runCommand({ ...command, name: command.name }, input, { version, stateOf }));
+  const build = { version, commit, target };
+  process.exit(await runCommand(command.value, input, { build, stateOf }));
 }

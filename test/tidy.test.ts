@@ -22,7 +22,7 @@ const ARROWS: Record<string, readonly string[]> = {
   load: ["model", "lib"],
   proof: ["load", "lib"],
   sandbox: ["proof", "lib"],
-  cli: ["config", "log", "io", "proof", "sandbox", "model", "lib"],
+  cli: ["config", "log", "io", "load", "proof", "sandbox", "model", "lib"],
 };
 
 /** Rings 1 and 2: no clock, no chance, no I/O, no waiting. */

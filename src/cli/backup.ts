@@ -4,33 +4,23 @@
 import { closeSync, fsyncSync, openSync, renameSync, unlinkSync, writeSync } from "node:fs";
 import { EXIT_CODES } from "../lib/fatal.ts";
 import { type BackupHead, BackupParser, FileError, partBytes } from "../log/mod.ts";
+import type { Given } from "./parse.ts";
+import type { Voice } from "./terminal.ts";
 
 /** Nobody but the owner reads what others have stored. */
 const FILE_MODE = 0o600;
 /** Milliseconds between two lines of progress on a terminal. */
 const PROGRESS_MS = 200;
-const USAGE = "Usage: ayder backup <url> <file> [--token TOKEN] [--json]";
-
-/** Where a command writes what it has to say. */
-export interface Voice {
-  readonly print: (line: string) => void;
-  /** Progress, in place of the last one; does nothing where nobody looks. */
-  readonly progress: (text: string) => void;
-}
 
 /** Takes one backup. Returns the exit status. */
-export async function backup(argv: readonly string[], voice: Voice): Promise<number> {
-  const token = flagValue(argv, "--token") ?? "dev";
-  const [url, file] = argv.filter((word, i) => !word.startsWith("--") && argv[i - 1] !== "--token");
-  if (url === undefined || file === undefined) {
-    voice.print(USAGE);
-    return EXIT_CODES.invalid_configuration;
-  }
+export async function backup(given: Given<"backup">, voice: Voice): Promise<number> {
+  const { token, json } = given.values;
+  const [url = "", file = ""] = given.words;
   const partial = `${file}.partial`;
   try {
     const head = await download(new URL("/admin/backup", url), token, partial, voice);
     renameSync(partial, file);
-    voice.print(summaryOf(head, argv.includes("--json")));
+    voice.print(summaryOf(head, json));
     return EXIT_CODES.ok;
   } catch (error) {
     voice.progress("");
@@ -88,12 +78,6 @@ function remove(path: string): void {
 }
 
 const megabytes = (bytes: number): string => `${(bytes / 1e6).toFixed(1)} MB`;
-
-/** The value behind a flag. */
-export const flagValue = (argv: readonly string[], flag: string): string | undefined => {
-  const at = argv.indexOf(flag);
-  return at < 0 ? undefined : argv[at + 1];
-};
 
 /** What a backup is, in one line. */
 function summaryOf(head: BackupHead, asJson: boolean): string {

@@ -4,16 +4,13 @@ import { createPrivateKey } from "node:crypto";
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { isIP } from "node:net";
 import { join } from "node:path";
-import { parseArgs } from "node:util";
 import type { X509Certificate } from "@peculiar/x509";
 import { NODE_ID, NODE_ID_RANGE } from "../config/mod.ts";
 import { EXIT_CODES } from "../lib/fatal.ts";
+import { usageOf } from "./help.ts";
+import type { Given } from "./parse.ts";
 
-const USAGE =
-  "Usage: ayder certs --out DIR --nodes node1,node2,node3 [--days 365] [--hosts HOST,…] [--json]";
 const CURVE = { name: "ECDSA", namedCurve: "P-256", hash: "SHA-256" } as const;
-const DAYS_DEFAULT = 365;
-const DAYS_MAX = 3650;
 const DAY_MS = 86_400_000;
 /** Clocks of the nodes may differ by this much. */
 const BACKDATED_MS = 3_600_000;
@@ -43,12 +40,12 @@ type X509 = typeof import("@peculiar/x509");
 
 /** Makes what is asked for. Returns the exit status: 64 when nothing was written because of what was asked. */
 export async function certs(
-  argv: readonly string[],
+  { values }: Given<"certs">,
   print: (line: string) => void,
 ): Promise<number> {
-  const asJson = argv.includes("--json");
+  const asJson = values.json;
   try {
-    const files = await make(wantedOf(argv));
+    const files = await make(wantedOf(values));
     if (asJson) print(JSON.stringify({ ok: true, files }));
     else for (const file of files) print(file);
     return EXIT_CODES.ok;
@@ -59,20 +56,20 @@ export async function certs(
   }
 }
 
-function wantedOf(argv: readonly string[]): Wanted {
-  const { out, nodes: nodeList, days: daysText, hosts: hostList } = flagsOf(argv);
-  if (out === undefined || nodeList === undefined) throw new Refusal(USAGE);
+function wantedOf({
+  out,
+  nodes: nodeList,
+  days,
+  hosts: hostList,
+}: Given<"certs">["values"]): Wanted {
   const nodes = listOf(nodeList);
-  const days = Number(daysText ?? DAYS_DEFAULT);
-  const hosts = listOf(hostList ?? "");
+  const hosts = listOf(hostList);
   for (const node of nodes) {
     if (!NODE_ID.test(node)) throw new Refusal(`Node ${node} is not ${NODE_ID_RANGE}`);
     if (node === "ca") throw new Refusal("Node ca would take the files of the authority");
   }
   if (new Set(nodes).size !== nodes.length) throw new Refusal("A node is there twice");
-  if (nodes.length === 0) throw new Refusal(USAGE);
-  if (!Number.isInteger(days) || days < 1 || days > DAYS_MAX)
-    throw new Refusal(`Days are a whole number from 1 to ${DAYS_MAX}`);
+  if (nodes.length === 0) throw new Refusal(usageOf("certs"));
   for (const host of hosts) {
     if (isIP(host) === 0 && !NODE_ID.test(host))
       throw new Refusal(`Host ${host} is neither a name nor an address`);
@@ -81,19 +78,6 @@ function wantedOf(argv: readonly string[]): Wanted {
       throw new Refusal(`Host ${host} is the id of a node: leave it out`);
   }
   return { directory: out, nodes, days, hosts };
-}
-
-function flagsOf(argv: readonly string[]) {
-  const text = { type: "string" } as const;
-  try {
-    return parseArgs({
-      args: [...argv],
-      options: { out: text, nodes: text, days: text, hosts: text, json: { type: "boolean" } },
-    }).values;
-  } catch (error) {
-    const why = error instanceof Error ? error.message : String(error);
-    throw new Refusal(`${why}\n${USAGE}`);
-  }
 }
 
 const listOf = (text: string): string[] =>

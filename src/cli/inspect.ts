@@ -2,7 +2,28 @@
 
 import { NodeFiles } from "../io/mod.ts";
 import { type ArchiveReport, inspectLog, type SegmentReport } from "../log/mod.ts";
+import { type Cell, tableOf, type Voice } from "./terminal.ts";
 
+const SEGMENT_HEAD = [
+  "segment",
+  "first index",
+  "last index",
+  "entries",
+  "records",
+  "bytes",
+  "synced",
+  "checksums",
+  "state",
+];
+const ARCHIVE_HEAD = [
+  "archive",
+  "first index",
+  "last index",
+  "chunks",
+  "records",
+  "bytes",
+  "checksums",
+];
 /** A node that is running writes while it is looked at: what is damaged in each of these looks is damaged. */
 const LOOKS_MAX = 4;
 const LOOK_PAUSE_MS = 150;
@@ -11,7 +32,7 @@ const LOOK_PAUSE_MS = 150;
 export async function inspect(
   directory: string,
   asJson: boolean,
-  print: (line: string) => void,
+  { print, style }: Voice,
 ): Promise<number> {
   const files = new NodeFiles(directory);
   let report = inspectLog(files);
@@ -23,46 +44,34 @@ export async function inspect(
     print(JSON.stringify(report));
   } else {
     print(`node ${report.nodeId ?? "unknown"}, cluster ${report.clusterId ?? "unknown"}`);
-    for (const problem of report.problems) print(`! ${problem}`);
-    print(
-      "segment          first index  last index   entries     records     bytes        synced       state",
-    );
-    for (const segment of report.segments) print(row(segment));
+    for (const problem of report.problems) print(style.red(`! ${problem}`));
+    for (const line of tableOf(SEGMENT_HEAD, report.segments.map(segmentRow), style)) print(line);
     if (report.archives.length > 0)
-      print("archive          first index  last index   chunks      records     bytes");
-    for (const archive of report.archives) print(archiveRow(archive));
+      for (const line of tableOf(ARCHIVE_HEAD, report.archives.map(archiveRow), style)) print(line);
     print(`the log begins after index ${report.compactedIndex}`);
     print(`full files hold ${report.liveBytes} live bytes and ${report.deadBytes} dead ones`);
   }
   return report.isDamaged ? 3 : 0;
 }
 
-function archiveRow(archive: ArchiveReport): string {
-  const columns: readonly [string | number, number][] = [
-    [archive.name, 16],
-    [archive.firstIndex, 12],
-    [archive.lastIndex, 12],
-    [archive.chunks, 11],
-    [archive.records, 11],
-    [archive.validBytes, 12],
-  ];
-  const cells = columns.map(([value, width]) => String(value).padEnd(width)).join(" ");
-  return archive.fault === undefined ? cells : `${cells} ${archive.fault}`;
-}
+const archiveRow = (archive: ArchiveReport): readonly Cell[] => [
+  archive.name,
+  archive.firstIndex,
+  archive.lastIndex,
+  archive.chunks,
+  archive.records,
+  archive.validBytes,
+  archive.fault ?? "good",
+];
 
-function row(segment: SegmentReport): string {
-  const columns: readonly [string | number, number][] = [
-    [segment.name, 16],
-    [segment.firstIndex, 12],
-    [segment.lastIndex, 12],
-    [segment.entries, 11],
-    [segment.records, 11],
-    [segment.validBytes, 12],
-    [segment.syncedIndex, 12],
-  ];
-  const state =
-    segment.fault === undefined
-      ? segment.state
-      : `${segment.state}: ${segment.fault} at ${segment.validBytes}`;
-  return `${columns.map(([value, width]) => String(value).padEnd(width)).join(" ")} ${state}`;
-}
+const segmentRow = (segment: SegmentReport): readonly Cell[] => [
+  segment.name,
+  segment.firstIndex,
+  segment.lastIndex,
+  segment.entries,
+  segment.records,
+  segment.validBytes,
+  segment.syncedIndex,
+  segment.fault === undefined ? "good" : `${segment.fault} at ${segment.validBytes}`,
+  segment.state,
+];

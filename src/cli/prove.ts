@@ -1,12 +1,11 @@
 // `ayder prove`: kills nodes of its own in the middle of writes, twice, and says whether anything acknowledged was lost.
 
-import { parseArgs } from "node:util";
 import { EXIT_CODES } from "../lib/fatal.ts";
 import { describeProof, prove } from "../proof/mod.ts";
-import type { Voice } from "./backup.ts";
+import { usageOf } from "./help.ts";
+import type { Given } from "./parse.ts";
+import type { Voice } from "./terminal.ts";
 
-const USAGE = "Usage: ayder prove [--cluster 3] [--json] [--keep] [--binary 'COMMAND']";
-const CLUSTERS = [3, 5];
 /** Where a compiled executable keeps its own modules. */
 const EMBEDDED = "/$bunfs/";
 
@@ -28,20 +27,22 @@ export const nodeEnvironment = ({ env }: Surroundings): Readonly<Record<string, 
 
 /** Runs a proof. Returns the exit status: 0 only when everything was there. */
 export async function proveCommand(
-  argv: readonly string[],
+  { values }: Given<"prove">,
   surroundings: Surroundings,
   voice: Voice,
 ): Promise<number> {
-  const wanted = wantedOf(argv);
-  if (typeof wanted === "string") {
-    voice.print(wanted);
+  const program = values.binary?.split(" ").filter((word) => word !== "") ?? ownProgram();
+  if (program.length === 0) {
+    voice.complain(usageOf("prove"));
     return EXIT_CODES.invalid_configuration;
   }
   const leaving = new AbortController();
   const leave = (): void => leaving.abort();
   for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.once(signal, leave);
   const report = await prove({
-    ...wanted,
+    nodes: Number(values.cluster ?? 1),
+    program,
+    isKept: values.keep,
     env: nodeEnvironment(surroundings),
     version: surroundings.version,
     signal: leaving.signal,
@@ -51,27 +52,7 @@ export async function proveCommand(
       ),
   });
   voice.progress("");
-  const isForPeople = process.stdout.isTTY && !argv.includes("--json");
+  const isForPeople = process.stdout.isTTY && !values.json;
   voice.print(isForPeople ? describeProof(report) : JSON.stringify(report));
   return report.ok ? EXIT_CODES.ok : EXIT_CODES.unexpected;
-}
-
-/** Reads the arguments; a text is what is wrong with them. */
-function wantedOf(argv: readonly string[]) {
-  const flag = { type: "boolean" } as const;
-  const text = { type: "string" } as const;
-  try {
-    const { values } = parseArgs({
-      args: [...argv],
-      options: { json: flag, keep: flag, cluster: text, binary: text },
-    });
-    const nodes = values.cluster === undefined ? 1 : Number(values.cluster);
-    if (values.cluster !== undefined && !CLUSTERS.includes(nodes))
-      return `A cluster has ${CLUSTERS.join(" or ")} nodes\n${USAGE}`;
-    const program = values.binary?.split(" ").filter((word) => word !== "") ?? ownProgram();
-    if (program.length === 0) return USAGE;
-    return { nodes, program, isKept: values.keep === true };
-  } catch (error) {
-    return `${error instanceof Error ? error.message : String(error)}\n${USAGE}`;
-  }
 }

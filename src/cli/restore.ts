@@ -3,15 +3,17 @@
 
 import { closeSync, existsSync, mkdirSync, openSync, readdirSync, readSync, rmSync } from "node:fs";
 import { join, resolve } from "node:path";
+import { NODE_ID, NODE_ID_RANGE } from "../config/mod.ts";
 import { NodeFiles } from "../io/mod.ts";
 import { EXIT_CODES, FatalError } from "../lib/fatal.ts";
 import { BackupParser, FileError, Restore } from "../log/mod.ts";
-import { flagValue, type Voice } from "./backup.ts";
+import { usageOf } from "./help.ts";
+import type { Given } from "./parse.ts";
+import type { Voice } from "./terminal.ts";
 
 const DIRECTORY_MODE = 0o700;
 const READ_BYTES = 1 << 20;
 const PROGRESS_PASSES = 64;
-const USAGE = "Usage: ayder restore <file> <data-dir> [--node-id node1] [--json]";
 
 /** Opens a data directory as a node would, and tells what it holds. */
 export type StateOf = (
@@ -21,19 +23,17 @@ export type StateOf = (
 
 /** Restores one backup. Returns the exit status. */
 export async function restore(
-  argv: readonly string[],
+  given: Given<"restore">,
   stateOf: StateOf,
   voice: Voice,
 ): Promise<number> {
-  const nodeId = flagValue(argv, "--node-id") ?? "node1";
-  const [file, given] = argv.filter(
-    (word, i) => !word.startsWith("--") && argv[i - 1] !== "--node-id",
-  );
-  if (file === undefined || given === undefined || !/^[A-Za-z0-9._-]{1,120}$/.test(nodeId)) {
-    voice.print(USAGE);
+  const { "node-id": nodeId, json } = given.values;
+  const [file = "", path = ""] = given.words;
+  if (!NODE_ID.test(nodeId)) {
+    voice.complain(`--node-id ${nodeId}: it is ${NODE_ID_RANGE}\n${usageOf("restore")}`);
     return EXIT_CODES.invalid_configuration;
   }
-  const directory = resolve(given);
+  const directory = resolve(path);
   if (existsSync(directory) && readdirSync(directory).length > 0) {
     voice.print(`Cannot restore into ${directory}: it is not empty`);
     return EXIT_CODES.data_unusable;
@@ -50,7 +50,7 @@ export async function restore(
         `Cannot use the backup: its state at index ${expected.index} has the hash ${expected.hash}, what was made of it ${hash} at ${appliedIndex}`,
       );
     voice.print(
-      argv.includes("--json")
+      json
         ? JSON.stringify({
             ok: true,
             applied_index: appliedIndex,

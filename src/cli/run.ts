@@ -1,96 +1,163 @@
 // Runs a command that is not the server.
 
-import { type ConfigInput, describeConfig, insecureReason, loadConfig } from "../config/mod.ts";
+import {
+  type ConfigInput,
+  describeConfig,
+  describeSettings,
+  insecureReason,
+  loadConfig,
+} from "../config/mod.ts";
 import { assertNever } from "../lib/assert.ts";
 import { EXIT_CODES } from "../lib/fatal.ts";
-import { backup, type Voice } from "./backup.ts";
+import { backup } from "./backup.ts";
+import { bench } from "./bench.ts";
 import { certs } from "./certs.ts";
-import { COMMANDS, type Command } from "./command.ts";
+import { completionOf, isShell } from "./completion.ts";
 import { healthcheck } from "./healthcheck.ts";
+import { helpOf, overview } from "./help.ts";
 import { inspect } from "./inspect.ts";
+import { isCommand, unknownCommand } from "./lookup.ts";
+import { type Command, type Given, parseArguments } from "./parse.ts";
 import { proveCommand } from "./prove.ts";
+import { describeCommands } from "./reference.ts";
 import { restore, type StateOf } from "./restore.ts";
 import { sandbox } from "./sandbox.ts";
-
-/** Says how far something is, on the last line of a terminal. */
-function progress(text: string): void {
-  if (process.stderr.isTTY) process.stderr.write(`\r\x1b[K${text}`);
-}
+import { COMMANDS, type CommandName } from "./table.ts";
+import { openVoice, type Voice } from "./terminal.ts";
+import { type Build, buildLines, describeBuild } from "./version.ts";
 
 /** Runs `command` and returns its exit status. */
 export async function runCommand(
-  command: Command & { readonly name: Exclude<Command["name"], "serve"> },
+  command: Command,
   input: Omit<ConfigInput, "argv">,
-  rooms: { readonly version: string; readonly stateOf: StateOf },
+  rooms: { readonly build: Build; readonly stateOf: StateOf },
 ): Promise<number> {
-  const { version } = rooms;
-  const print = (line: string): void => console.log(line);
-  const voice: Voice = { print, progress };
-  const asJson = command.argv.includes("--json");
-  if (command.isHelp && command.name !== "help") {
-    print(`ayder ${command.name}: ${COMMANDS[command.name]}`);
+  const { name, argv } = command;
+  const { version } = rooms.build;
+  const voice = openVoice(input.env);
+  const { print } = voice;
+  if (command.isHelp) {
+    print(name === "help" ? overview(voice.style) : helpOf(name, voice.style));
     return EXIT_CODES.ok;
   }
-  switch (command.name) {
+  const surroundings = { env: input.env, version };
+  switch (name) {
+    case "serve":
+      // Whoever calls serves.
+      return EXIT_CODES.unexpected;
     case "version":
-      print(asJson ? JSON.stringify({ version }) : version);
-      return EXIT_CODES.ok;
-    case "help":
-      print("Ayder: an HTTP-native durable event log\n\nUsage: ayder [command] [flags]\n");
-      for (const [name, text] of Object.entries(COMMANDS)) print(`  ${name.padEnd(14)}${text}`);
-      print(
-        "\nFlags of serve: --port N, --data DIR, --config FILE; the rest is in the configuration reference: ayder docs",
+      return withArguments(name, argv, voice, (given) =>
+        versionCommand(given, rooms, input, voice),
       );
-      return EXIT_CODES.ok;
+    case "help":
+      return withArguments(name, argv, voice, (given) => help(given, voice));
     case "docs":
-      print(describeConfig());
-      return EXIT_CODES.ok;
-    case "check-config": {
-      const loaded = loadConfig({
-        ...input,
-        argv: command.argv.filter((flag) => flag !== "--json"),
-      });
-      const insecure =
-        loaded.ok && loaded.value.config.cluster && insecureReason(loaded.value.config.cluster);
-      if (insecure) {
-        print(asJson ? JSON.stringify({ ok: false, insecure_cluster: insecure }) : insecure);
-        return EXIT_CODES.insecure_cluster;
-      }
-      if (loaded.ok) {
-        print(
-          asJson
-            ? JSON.stringify({ ok: true, notices: loaded.value.notices })
-            : "The configuration is valid",
-        );
+      return withArguments(name, argv, voice, (given) => docs(given, voice));
+    case "completion":
+      return withArguments(name, argv, voice, ({ values, words: [shell = ""] }) => {
+        if (!isShell(shell)) return EXIT_CODES.invalid_configuration;
+        const script = completionOf(shell);
+        print(values.json ? JSON.stringify({ shell, script }) : script);
         return EXIT_CODES.ok;
-      }
-      if (asJson) print(JSON.stringify({ ok: false, problems: loaded.error }));
-      else
-        for (const { variable, value, range } of loaded.error)
-          print(`${variable}=${value}: ${range}`);
-      return EXIT_CODES.invalid_configuration;
-    }
-    case "inspect": {
-      const directory = command.argv.find((word) => !word.startsWith("-"));
-      if (directory === undefined) {
-        print("Usage: ayder inspect <dir> [--json]");
-        return EXIT_CODES.invalid_configuration;
-      }
-      return inspect(directory, asJson, print);
-    }
-    case "prove":
-      return proveCommand(command.argv, { env: input.env, version }, voice);
-    case "sandbox":
-      return sandbox(command.argv, { env: input.env, version }, print);
-    case "backup":
-      return backup(command.argv, voice);
-    case "restore":
-      return restore(command.argv, rooms.stateOf, voice);
-    case "certs":
-      return certs(command.argv, print);
+      });
+    case "check-config":
+      return checkConfig(argv, input, voice);
     case "healthcheck":
-      return healthcheck(command.argv, input, print);
+      return healthcheck(withoutJson(argv), input, print);
+    case "inspect":
+      return withArguments(name, argv, voice, ({ values, words: [directory = ""] }) =>
+        inspect(directory, values.json, voice),
+      );
+    case "prove":
+      return withArguments(name, argv, voice, (given) => proveCommand(given, surroundings, voice));
+    case "sandbox":
+      return withArguments(name, argv, voice, (given) => sandbox(given, surroundings, voice));
+    case "bench":
+      return withArguments(name, argv, voice, (given) => bench(given, voice));
+    case "backup":
+      return withArguments(name, argv, voice, (given) => backup(given, voice));
+    case "restore":
+      return withArguments(name, argv, voice, (given) => restore(given, rooms.stateOf, voice));
+    case "certs":
+      return withArguments(name, argv, voice, (given) => certs(given, print));
     default:
-      return assertNever(command.name);
+      return assertNever(name);
   }
+}
+
+/** Reads the arguments and runs, or says what is wrong with them. */
+function withArguments<Name extends CommandName>(
+  name: Name,
+  argv: readonly string[],
+  voice: Voice,
+  run: (given: Given<Name>) => number | Promise<number>,
+): number | Promise<number> {
+  const given = parseArguments(name, argv);
+  if (given.ok) return run(given.value);
+  voice.complain(given.error);
+  if (argv.includes("--json"))
+    voice.print(JSON.stringify({ ok: false, error: "invalid_arguments", message: given.error }));
+  return EXIT_CODES.invalid_configuration;
+}
+
+async function versionCommand(
+  { values }: Given<"version">,
+  { build }: { readonly build: Build },
+  input: Omit<ConfigInput, "argv">,
+  { print }: Voice,
+): Promise<number> {
+  const { version } = build;
+  if (!values.verbose) {
+    print(values.json ? JSON.stringify({ version }) : version);
+    return EXIT_CODES.ok;
+  }
+  const facts = await describeBuild(build, input);
+  if (values.json) print(JSON.stringify(facts));
+  else for (const line of buildLines(facts)) print(line);
+  return EXIT_CODES.ok;
+}
+
+function help({ values, words: [about] }: Given<"help">, voice: Voice): number {
+  if (about !== undefined && !isCommand(about)) {
+    voice.complain(unknownCommand(about));
+    return EXIT_CODES.invalid_configuration;
+  }
+  const { style } = voice;
+  if (values.json) voice.print(JSON.stringify(about === undefined ? COMMANDS : COMMANDS[about]));
+  else voice.print(about === undefined ? overview(style) : helpOf(about, style));
+  return EXIT_CODES.ok;
+}
+
+function docs({ values, words: [page] }: Given<"docs">, { print }: Voice): number {
+  const isCommandLine = page === "command-line";
+  if (values.json) print(JSON.stringify(isCommandLine ? COMMANDS : describeSettings()));
+  else print((isCommandLine ? describeCommands() : describeConfig()).trimEnd());
+  return EXIT_CODES.ok;
+}
+
+const withoutJson = (argv: readonly string[]): readonly string[] =>
+  argv.filter((flag) => flag !== "--json");
+
+function checkConfig(
+  argv: readonly string[],
+  input: Omit<ConfigInput, "argv">,
+  { print }: Voice,
+): number {
+  const asJson = argv.includes("--json");
+  const loaded = loadConfig({ ...input, argv: withoutJson(argv) });
+  const insecure =
+    loaded.ok && loaded.value.config.cluster && insecureReason(loaded.value.config.cluster);
+  if (insecure) {
+    print(asJson ? JSON.stringify({ ok: false, insecure_cluster: insecure }) : insecure);
+    return EXIT_CODES.insecure_cluster;
+  }
+  if (loaded.ok) {
+    const { notices } = loaded.value;
+    print(asJson ? JSON.stringify({ ok: true, notices }) : "The configuration is valid");
+    return EXIT_CODES.ok;
+  }
+  if (asJson) print(JSON.stringify({ ok: false, problems: loaded.error }));
+  else
+    for (const { variable, value, range } of loaded.error) print(`${variable}=${value}: ${range}`);
+  return EXIT_CODES.invalid_configuration;
 }

@@ -2,7 +2,7 @@
 // Keeps: a node that starts has a configuration without a contradiction. Called by `main` and the command line.
 
 export { advertisedUrl, type ClusterConfig, insecureReason } from "./cluster.ts";
-export { describeConfig } from "./describe.ts";
+export { describeConfig, describeFlags, describeSettings } from "./describe.ts";
 export * as limits from "./limits.ts";
 export {
   type Config,

@@ -1,6 +1,7 @@
 // Gathers settings as text from flags, environment and a TOML file, and says what it does not know.
 
 import { TOML } from "bun";
+import { nearestOf } from "../lib/nearest.ts";
 import type { ConfigInput, ConfigNotice, ConfigProblem } from "./load.ts";
 import { ConfigSchema, VARIABLES } from "./schema.ts";
 
@@ -41,6 +42,7 @@ export function readSources(input: ConfigInput): Sources {
 
 function readFlags(argv: readonly string[], found: Sources): Record<string, string> {
   const flags: Record<string, string> = {};
+  const known = ["--config", ...Object.keys(FLAGS)];
   for (let i = 0; i < argv.length; i++) {
     const word = argv[i] ?? "";
     const equals = word.indexOf("=");
@@ -50,7 +52,7 @@ function readFlags(argv: readonly string[], found: Sources): Record<string, stri
       found.problems.push({
         variable: name,
         value: word,
-        range: `a flag: ${["--config", ...Object.keys(FLAGS)].join(", ")}`,
+        range: `a flag: ${known.join(", ")}; the nearest is ${nearestOf(name, known)}`,
       });
       continue;
     }
@@ -109,33 +111,6 @@ function unknown(name: string, variable: string, source: string): ConfigNotice {
   return {
     level: "warn",
     event: "unknown_variable",
-    fields: { variable: name, source, nearest: nearest(variable) },
+    fields: { variable: name, source, nearest: nearestOf(variable, VARIABLES) },
   };
-}
-
-/** The known name that takes the fewest changes of a letter. */
-export function nearest(name: string): string {
-  let best = "";
-  let fewest = Number.POSITIVE_INFINITY;
-  for (const candidate of VARIABLES) {
-    const distance = editDistance(name, candidate);
-    if (distance < fewest) {
-      fewest = distance;
-      best = candidate;
-    }
-  }
-  return best;
-}
-
-function editDistance(source: string, target: string): number {
-  let previous = Array.from({ length: target.length + 1 }, (_, i) => i);
-  for (let i = 1; i <= source.length; i++) {
-    const current = [i];
-    for (let j = 1; j <= target.length; j++) {
-      const swap = (previous[j - 1] ?? 0) + (source[i - 1] === target[j - 1] ? 0 : 1);
-      current.push(Math.min(swap, (previous[j] ?? 0) + 1, (current[j - 1] ?? 0) + 1));
-    }
-    previous = current;
-  }
-  return previous[target.length] ?? 0;
 }

@@ -14,6 +14,7 @@ import recoveryText from "../../docs/operating/recovery.md" with { type: "text" 
 import securityText from "../../docs/operating/security.md" with { type: "text" };
 import spaceText from "../../docs/operating/space.md" with { type: "text" };
 import tlsText from "../../docs/operating/tls.md" with { type: "text" };
+import commandLineText from "../../docs/reference/command-line.md" with { type: "text" };
 import configurationText from "../../docs/reference/configuration.md" with { type: "text" };
 import errorsText from "../../docs/reference/errors.md" with { type: "text" };
 import httpText from "../../docs/reference/http.md" with { type: "text" };
@@ -118,6 +119,12 @@ const PAGES: readonly Page[] = [
     title: "Configuration",
     file: "docs/reference/configuration.md",
     markdown: configurationText,
+  },
+  {
+    path: "reference/command-line",
+    title: "Command line",
+    file: "docs/reference/command-line.md",
+    markdown: commandLineText,
   },
   {
     path: "reference/metrics",

@@ -13,7 +13,14 @@ export interface OpenedDisk {
   readonly disk: MeasuredDisk;
   /** One sentence for the log. */
   readonly reason: string;
+  /** Where liburing was loaded from; undefined: from nowhere. */
+  readonly liburing: string | undefined;
+  /** Whether the kernel gave a ring and runs it; undefined: not tried. */
+  readonly isRingUsable: boolean | undefined;
 }
+
+/** Which disk a node would open here, in words. */
+export type DiskFacts = Omit<OpenedDisk, "disk"> & { readonly kind: string };
 
 /**
  * Opens the disk of a data directory, which must exist and be locked (see `lockDirectory`).
@@ -25,20 +32,45 @@ export async function openDisk(
   options: { readonly prefer?: "uring" | "worker" | undefined } = {},
 ): Promise<OpenedDisk> {
   if (options.prefer === "worker") {
-    return { disk: new WorkerDisk(directory), reason: "The worker disk was asked for" };
+    const reason = "The worker disk was asked for";
+    return {
+      disk: new WorkerDisk(directory),
+      reason,
+      liburing: undefined,
+      isRingUsable: undefined,
+    };
   }
   const liburing = loadLiburing(directory);
   if (liburing.library === undefined) {
     const reason = `Cannot load liburing, using a worker: ${liburing.reason}`;
-    return { disk: new WorkerDisk(directory), reason };
+    return {
+      disk: new WorkerDisk(directory),
+      reason,
+      liburing: undefined,
+      isRingUsable: undefined,
+    };
   }
+  const { from } = liburing;
   try {
     const disk = await UringDisk.open(directory, liburing.library, loadLibc());
     const flags = disk.isCooperative ? "" : ", without COOP_TASKRUN and SINGLE_ISSUER";
-    return { disk, reason: `io_uring works, liburing from: ${liburing.from}${flags}` };
+    const reason = `io_uring works, liburing from: ${from}${flags}`;
+    return { disk, reason, liburing: from, isRingUsable: true };
   } catch (error) {
-    return { disk: new WorkerDisk(directory), reason: `${explain(error)}, using a worker` };
+    const reason = `${explain(error)}, using a worker`;
+    return { disk: new WorkerDisk(directory), reason, liburing: from, isRingUsable: false };
   }
+}
+
+/** Opens the disk that a node would open, closes it again, and says what it was. `directory` must exist. */
+export async function probeDisk(
+  directory: string,
+  options: { readonly prefer?: "uring" | "worker" | undefined } = {},
+): Promise<DiskFacts> {
+  const { disk, ...facts } = await openDisk(directory, options);
+  const { kind } = disk;
+  await disk.close();
+  return { kind, ...facts };
 }
 
 /** ENOSYS: no io_uring in this kernel or emulator. EPERM, EACCES: forbidden, as by Docker. ENOMEM: locked memory. */

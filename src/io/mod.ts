@@ -3,6 +3,6 @@
 // Keeps: a completion without an error means that the bytes are on the medium; memory handed over is not looked at
 // after its completion. Called by `main.ts` and `cli/`, which lock the directory first, and open one disk on it.
 
-export { type OpenedDisk, openDisk } from "./detect.ts";
+export { type OpenedDisk, openDisk, probeDisk } from "./detect.ts";
 export { NodeFiles } from "./files.ts";
 export { lockDirectory } from "./lock.ts";

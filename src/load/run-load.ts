@@ -11,6 +11,7 @@ import type { Work } from "./work.ts";
 
 const DRAIN_MS_MAX = 2000;
 const DRAIN_POLL_MS = 5;
+const WATCH_MS = 250;
 
 /** What to do, to whom, how fast and how long. */
 export interface LoadOptions {
@@ -30,6 +31,18 @@ export interface LoadOptions {
   readonly isSpinning?: boolean;
   /** A process on this machine whose processor time is measured. */
   readonly serverPid?: number;
+  /** Is told every `WATCH_MS` how it goes. */
+  readonly watch?: (seen: LoadProgress) => void;
+}
+
+/** How a run goes: everything since counting began. */
+export interface LoadProgress {
+  /** Of the time that is measured; 0 while warming up. */
+  readonly share: number;
+  readonly replies: number;
+  readonly records: number;
+  readonly errors: number;
+  readonly latency: LatencySummary;
 }
 
 /** Processor time of one process in the window. */
@@ -98,7 +111,7 @@ export async function runLoad(options: LoadOptions): Promise<LoadResult> {
     await Bun.sleep(options.warmupMs);
     const before = measure(serverPid);
     tally.open(before.at, dueUntil);
-    await Bun.sleep(dueUntil - performance.now());
+    await watched(options, tally, { from: before.at, until: dueUntil });
     const after = measure(serverPid);
     tally.close(after.at);
     const due = ((ratePerSecond ?? 0) * (dueUntil - startedAt)) / 1000;
@@ -109,6 +122,20 @@ export async function runLoad(options: LoadOptions): Promise<LoadResult> {
   } finally {
     run.isOpen = false;
     for (const connection of connections) connection.close();
+  }
+}
+
+/** Waits until the end of the window, and tells on the way how it goes. */
+async function watched(
+  { watch }: LoadOptions,
+  tally: Tally,
+  { from, until }: { readonly from: number; readonly until: number },
+): Promise<void> {
+  for (let now = performance.now(); now < until; now = performance.now()) {
+    await Bun.sleep(watch === undefined ? until - now : Math.min(WATCH_MS, until - now));
+    const { replies, records, errors } = tally;
+    const share = Math.min(1, (performance.now() - from) / (until - from));
+    watch?.({ share, replies, records, errors, latency: tally.latency.summary() });
   }
 }
 

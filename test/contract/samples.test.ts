@@ -10,6 +10,7 @@ const DOCUMENTS = [
   "README.md",
   "docs/start.md",
   "docs/reference/http.md",
+  "docs/reference/command-line.md",
   "docs/concepts/streams.md",
   "docs/operating/backup.md",
   "docs/operating/prove.md",

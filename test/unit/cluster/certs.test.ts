@@ -5,6 +5,7 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { certs } from "../../../src/cli/certs.ts";
+import { parseArguments } from "../../../src/cli/parse.ts";
 import { introducePair, peerNode } from "../../support/peer-nodes.ts";
 
 let directory = "";
@@ -15,7 +16,10 @@ afterEach(() => rmSync(directory, { recursive: true }));
 
 async function run(...argv: string[]): Promise<{ status: number; lines: string[] }> {
   const lines: string[] = [];
-  const status = await certs(["--out", directory, ...argv], (line) => lines.push(line));
+  const given = parseArguments("certs", ["--out", directory, ...argv]);
+  if (!given.ok)
+    return { status: 64, lines: [JSON.stringify({ ok: false, message: given.error })] };
+  const status = await certs(given.value, (line) => lines.push(line));
   return { status, lines };
 }
 

@@ -38,7 +38,7 @@ export async function bench(given: Given<"bench">, voice: Voice): Promise<number
       );
     await fillFor(url, values, voice);
     const result = await runLoad({
-      ...optionsOf(url, values),
+      ...optionsOf(url, values, await firstOffset(url, values)),
       watch: (seen) => voice.progress(progressLine(seen, values)),
     });
     voice.progress("");
@@ -68,11 +68,11 @@ async function createTopic(url: string, token: string): Promise<void> {
   );
 }
 
-function optionsOf(url: string, values: Settings): LoadOptions {
+function optionsOf(url: string, values: Settings, from: number): LoadOptions {
   const { mode, connections, seconds, warmup, rate } = values;
   return {
     url,
-    work: workOf(values),
+    work: workOf(values, from),
     connections,
     durationMs: seconds * 1000,
     // A stream begins once: what it sends while nothing is counted would be missing.
@@ -82,12 +82,16 @@ function optionsOf(url: string, values: Settings): LoadOptions {
   };
 }
 
-function workOf({ mode, token, bytes, batch }: Settings): Work {
+function workOf({ mode, token, bytes, batch }: Settings, from: number): Work {
   const target = { topic: TOPIC, partition: 0, token };
   if (mode === "batch") return batchWork(target, bytes, batch);
   if (mode === "consume") return consumeWork(target, batch);
-  return mode === "tail" ? tailWork(target, "raw") : produceWork(target, bytes);
+  return mode === "tail" ? tailWork(target, "raw", from) : produceWork(target, bytes);
 }
+
+/** Far less than the topic keeps, or they would go away while they are read. */
+const recordsToRead = ({ bytes }: Settings): number =>
+  Math.min(FILL_RECORDS, Math.floor(RETENTION_BYTES / 2 / bytes));
 
 /** Writes something to read where reads are measured. */
 async function fillFor(url: string, values: Settings, voice: Voice): Promise<void> {
@@ -97,8 +101,7 @@ async function fillFor(url: string, values: Settings, voice: Voice): Promise<voi
     values.bytes,
     FILL_BATCH_RECORDS,
   );
-  // As much as the topic keeps, at most.
-  const wanted = Math.min(FILL_RECORDS, Math.floor(RETENTION_BYTES / 2 / values.bytes));
+  const wanted = recordsToRead(values);
   for (let written = 0; written < wanted; ) {
     const { records, statuses, firstError } = await runLoad({
       url,
@@ -116,6 +119,19 @@ async function fillFor(url: string, values: Settings, voice: Voice): Promise<voi
   voice.progress("");
 }
 
+/** A stream begins with what was just written: older records may go away under it. */
+async function firstOffset(url: string, values: Settings): Promise<number> {
+  const { mode, token } = values;
+  if (mode !== "tail") return 0;
+  const reply = await fetch(new URL(`/broker/topics/${TOPIC}`, url), {
+    headers: { authorization: `Bearer ${token}` },
+  });
+  const topic = (await reply.json()) as {
+    readonly partition_details?: readonly { readonly next_offset: number }[];
+  };
+  return Math.max(0, (topic.partition_details?.[0]?.next_offset ?? 0) - recordsToRead(values));
+}
+
 /** The bar is as wide as the time is long. */
 function progressLine(seen: LoadProgress, { seconds }: Settings): string {
   const { share, replies, records, errors, latency } = seen;
@@ -125,7 +141,7 @@ function progressLine(seen: LoadProgress, { seconds }: Settings): string {
   const late =
     replies > 0 ? `  p50 ${latency.p50} ms  p99 ${latency.p99} ms  max ${latency.max} ms` : "";
   const failed = errors > 0 ? `  ${errors} errors` : "";
-  return `${barOf(share)} ${elapsed.toFixed(0)}/${seconds} s  ${perSecond} ${unit}${late}${failed}`;
+  return `${barOf(share)} ${elapsed.toFixed(1)}/${seconds} s  ${perSecond} ${unit}${late}${failed}`;
 }
 
 const isSuccess = ([status]: [string, number]): boolean => status.startsWith("2");

@@ -1,7 +1,12 @@
 // `ayder inspect <dir>`: what lies in a data directory, read only, also from a directory that a node refuses to start on.
 
 import { NodeFiles } from "../io/mod.ts";
-import { type ArchiveReport, inspectLog, type SegmentReport } from "../log/mod.ts";
+import {
+  type ArchiveReport,
+  inspectLog,
+  type SegmentReport,
+  type TopicReport,
+} from "../log/mod.ts";
 import { type Cell, tableOf, type Voice } from "./terminal.ts";
 
 const SEGMENT_HEAD = [
@@ -24,6 +29,7 @@ const ARCHIVE_HEAD = [
   "bytes",
   "checksums",
 ];
+const TOPIC_HEAD = ["topic", "id", "mode", "partitions", "records", "ever written"];
 /** A node that is running writes while it is looked at: what is damaged in each of these looks is damaged. */
 const LOOKS_MAX = 4;
 const LOOK_PAUSE_MS = 150;
@@ -48,6 +54,8 @@ export async function inspect(
     for (const line of tableOf(SEGMENT_HEAD, report.segments.map(segmentRow), style)) print(line);
     if (report.archives.length > 0)
       for (const line of tableOf(ARCHIVE_HEAD, report.archives.map(archiveRow), style)) print(line);
+    if (report.topics.length > 0)
+      for (const line of tableOf(TOPIC_HEAD, report.topics.map(topicRow), style)) print(line);
     print(`the log begins after index ${report.compactedIndex}`);
     print(`full files hold ${report.liveBytes} live bytes and ${report.deadBytes} dead ones`);
   }
@@ -74,4 +82,13 @@ const segmentRow = (segment: SegmentReport): readonly Cell[] => [
   segment.syncedIndex,
   segment.fault === undefined ? "good" : `${segment.fault} at ${segment.validBytes}`,
   segment.state,
+];
+
+const topicRow = (topic: TopicReport): readonly Cell[] => [
+  topic.name,
+  topic.topicId,
+  topic.mode,
+  topic.partitions,
+  topic.records,
+  topic.written,
 ];

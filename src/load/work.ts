@@ -83,13 +83,13 @@ export function consumeWork(target: WorkTarget, limit: number): Work {
   };
 }
 
-/** Follows the partition from its first record as a stream of lines: values as they are, or records as JSON. */
-export function tailWork(target: WorkTarget, encoding: "raw" | "text"): Work {
+/** Follows the partition from record `offset` on as a stream of lines: values as they are, or records as JSON. */
+export function tailWork(target: WorkTarget, encoding: "raw" | "text", offset = 0): Work {
   return {
     name: encoding === "raw" ? "tail" : "tail-json",
     request: {
       method: "GET",
-      path: `/broker/tail/${target.topic}/${target.partition}?offset=0${encoding === "raw" ? "&encoding=raw" : ""}`,
+      path: `/broker/tail/${target.topic}/${target.partition}?offset=${offset}${encoding === "raw" ? "&encoding=raw" : ""}`,
       headers: { ...authorization(target), accept: "application/x-ndjson" },
     },
     recordsPerReply: 0,

@@ -1,9 +1,9 @@
 // What a data directory holds, for people: reads everything, changes nothing, and goes on past what is wrong.
 
-import { COMMAND } from "../model/command-codec.ts";
 import { indexArchive } from "./archive.ts";
 import { FileError, type Files } from "./disk.ts";
 import { decodeSegmentHeader, fileName, parseFileName, SEGMENT_DATA_START } from "./format.ts";
+import { type TopicReport, TopicTally } from "./inspect-topics.ts";
 import { chainBefore, openArchive } from "./live-segment.ts";
 import { type LiveShare, shareOf } from "./live-share.ts";
 import {
@@ -16,9 +16,8 @@ import {
   readWhole,
   STATE_FILE,
 } from "./metadata.ts";
-import { IndexFile, PARTITIONS_PER_TOPIC_MAX, type SegmentIndex } from "./offset-index.ts";
+import { IndexFile, type SegmentIndex } from "./offset-index.ts";
 import { CHAIN_START, findMarks, isZeroFrom, scanSegment } from "./segment-scan.ts";
-import { StateFileReader } from "./state-file.ts";
 
 /** One segment as it lies there. */
 export interface SegmentReport {
@@ -53,6 +52,7 @@ export interface DirectoryReport {
   readonly problems: readonly string[];
   readonly segments: readonly SegmentReport[];
   readonly archives: readonly ArchiveReport[];
+  readonly topics: readonly TopicReport[];
   /** The log goes on behind this index. */
   readonly compactedIndex: number;
   /** Of sealed segments and archives: what has to be kept, and the rest, by the floors that base and deltas tell of. */
@@ -79,6 +79,9 @@ export function inspectLog(files: Files): DirectoryReport {
     problems.push(`${STATE_FILE} is missing or damaged`);
   if (manifest?.damage) problems.push(`the manifest notes damage: ${manifest.damage}`);
 
+  const topics = new TopicTally();
+  if (manifest !== undefined) topics.readState(files, manifest);
+  const floorOf = topics.floors();
   const segments: SegmentReport[] = [];
   let chain = CHAIN_START;
   let syncedIndex = 0;
@@ -116,8 +119,9 @@ export function inspectLog(files: Files): DirectoryReport {
       chain = compacted;
     if (sealed !== undefined) chain = chainBefore(sealed, chain);
     const scan = { salt: header.salt, from: SEGMENT_DATA_START, end, chain };
-    const result = scanSegment(files, name, scan, (_bytes, _view, _at, entry) => {
+    const result = scanSegment(files, name, scan, (bytes, view, at, entry, position) => {
       records += entry.recordCount;
+      topics.visit(bytes, view, at, entry, position);
     });
     const later =
       result.fault === undefined
@@ -165,8 +169,9 @@ export function inspectLog(files: Files): DirectoryReport {
     problems,
     segments,
     archives,
+    topics: topics.report(),
     compactedIndex: manifest?.compacted?.index ?? 0,
-    ...sharesOf(files, manifest, meta?.clusterId ?? ""),
+    ...sharesOf(files, manifest, meta?.clusterId ?? "", floorOf),
     isDamaged: problems.length > 0,
   };
 }
@@ -199,10 +204,10 @@ function sharesOf(
   files: Files,
   manifest: Manifest | undefined,
   clusterId: string,
+  floorOf: ((key: number) => number) | undefined,
 ): { readonly liveBytes: number; readonly deadBytes: number } {
   let live = 0;
   let total = 0;
-  const floorOf = manifest === undefined ? undefined : floorsOf(files, manifest);
   const derived = (manifest?.segments ?? []).filter(({ isDerived }) => isDerived);
   for (const { sequence, validBytes } of [...derived, ...(manifest?.archives ?? [])]) {
     const bytes = files.map(fileName(sequence, "index"));
@@ -221,42 +226,6 @@ const shareIn = (
   floorOf: (key: number) => number,
 ): LiveShare =>
   shareOf(openArchive({ sequence, firstIndex: 1, lastIndex: 1, validBytes }, index), floorOf);
-
-/** First live offset of each partition as base and deltas tell; undefined when one of them cannot be read. */
-function floorsOf(files: Files, manifest: Manifest): ((key: number) => number) | undefined {
-  const baseIndex = manifest.base?.lastIndex ?? 0;
-  const deltas = manifest.segments.filter(
-    ({ isDerived, lastIndex }) => isDerived && lastIndex > baseIndex,
-  );
-  const names = deltas.map(({ sequence }) => fileName(sequence, "delta"));
-  if (manifest.base !== null) names.unshift(fileName(manifest.base.sequence, "base"));
-  const topics = new Set<number>();
-  const floors = new Map<number, number>();
-  try {
-    for (const name of names) {
-      const reader = new StateFileReader(
-        files,
-        name,
-        (message) => new FileError("damaged", message),
-      );
-      while (reader.next()) {
-        const { kind, topicId } = reader.item;
-        if (kind === COMMAND.topicCreated) topics.add(topicId);
-        if (kind === COMMAND.topicDeleted) topics.delete(topicId);
-        const command = kind === COMMAND.floorRaised ? reader.item.control() : undefined;
-        if (command?.kind === "floorRaised")
-          floors.set(topicId * PARTITIONS_PER_TOPIC_MAX + command.partition, command.startOffset);
-      }
-    }
-  } catch (error) {
-    if (error instanceof FileError) return undefined;
-    throw error;
-  }
-  return (key) =>
-    topics.has(Math.floor(key / PARTITIONS_PER_TOPIC_MAX))
-      ? (floors.get(key) ?? 0)
-      : Number.POSITIVE_INFINITY;
-}
 
 /** Segments in the order of the log: one that was made anew stands where the damaged one stood, whatever its number. */
 function inOrder(files: Files, manifest: Manifest | undefined): readonly string[] {

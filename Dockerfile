@@ -11,10 +11,11 @@ RUN apt-get update \
 WORKDIR /build
 # The packages first: they change less often than the sources.
 COPY package.json bun.lock bunfig.toml ./
-RUN bun install --frozen-lockfile --ignore-scripts
+RUN bun install --frozen-lockfile --ignore-scripts --production
 COPY tsconfig.json build.ts ./
 COPY src ./src
 COPY docs ./docs
+COPY UPGRADING.md ./
 # `--build-arg AYDER_COMMIT=$(git rev-parse --short=12 HEAD)` puts the commit into `ayder version`.
 ARG AYDER_COMMIT
 RUN bun build.ts && mv dist/ayder-linux-* /usr/local/bin/ayder
@@ -22,11 +23,18 @@ RUN bun build.ts && mv dist/ayder-linux-* /usr/local/bin/ayder
 FROM debian:trixie-slim
 RUN useradd --system --uid 10001 --user-group --no-create-home --home-dir /data ayder \
  && install --directory --owner=ayder --group=ayder --mode=0700 /data
+ARG AYDER_COMMIT
+LABEL org.opencontainers.image.title="ayder" \
+      org.opencontainers.image.description="HTTP-native durable event log" \
+      org.opencontainers.image.licenses="MIT" \
+      org.opencontainers.image.revision="$AYDER_COMMIT"
 COPY --from=build /usr/local/bin/ayder /usr/local/bin/ayder
 USER ayder
 # Outside its container nobody reaches 127.0.0.1. Without RF_BEARER_TOKENS the token `dev` is in force: the log warns.
 ENV RF_HTTP_ADDR=0.0.0.0 RF_DATA_DIR=/data
 VOLUME /data
 EXPOSE 1109
+# Stops taking connections, finishes what is under way, syncs, and ends with status 0.
+STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=10s --timeout=3s --start-period=60s CMD ["ayder", "healthcheck"]
 ENTRYPOINT ["ayder"]

@@ -18,9 +18,10 @@ export interface Build {
 export async function describeBuild(build: Build, input: Omit<ConfigInput, "argv">) {
   const loaded = loadConfig({ ...input, argv: [] });
   const asked = loaded.ok ? loaded.value.config.disk : "auto";
-  // A directory of its own: the data directory may belong to a node that runs.
-  const directory = mkdtempSync(join(tmpdir(), "ayder-version-"));
+  const scratch = scratchDirectory();
   try {
+    const dataDir = loaded.ok ? loaded.value.config.dataDir : ".";
+    const directory = scratch ?? dataDir;
     const disk = await probeDisk(directory, asked === "auto" ? {} : { prefer: asked });
     return {
       ...build,
@@ -33,7 +34,16 @@ export async function describeBuild(build: Build, input: Omit<ConfigInput, "argv
       io_uring: disk.isRingUsable ?? null,
     };
   } finally {
-    rmSync(directory, { recursive: true, force: true });
+    if (scratch !== undefined) rmSync(scratch, { recursive: true, force: true });
+  }
+}
+
+/** A directory of its own, where one can be made: a container's root may be read-only, and the data belong to a node. */
+function scratchDirectory(): string | undefined {
+  try {
+    return mkdtempSync(join(tmpdir(), "ayder-version-"));
+  } catch {
+    return undefined;
   }
 }
 

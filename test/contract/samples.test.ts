@@ -13,6 +13,7 @@ const DOCUMENTS = [
   "docs/reference/command-line.md",
   "docs/concepts/streams.md",
   "docs/operating/backup.md",
+  "docs/operating/deploy.md",
   "docs/operating/prove.md",
 ];
 /** Fields whose values depend on the moment; they must be there. */

@@ -131,10 +131,11 @@ test.each([
   TEST_MS_MAX,
 );
 
+// Where there are certificates, secrets prove nothing and are not asked for: these are without, whatever the other tests have.
 test(
   "a node with another secret, and one of another cluster, are never ready and disturb nobody",
   async () => {
-    await using cluster = await startCluster({ env: { RF_HA_SECRET: SECRET } });
+    await using cluster = await startCluster({ isTls: false, env: { RF_HA_SECRET: SECRET } });
     await makeTopic(cluster, TOPIC);
     const [node] = await cluster.followers();
     if (node === undefined) throw new Error("Nobody follows");
@@ -154,7 +155,7 @@ test(
     node.start();
     await cluster.ready();
 
-    await using other = await startCluster({ env: { RF_HA_SECRET: SECRET } });
+    await using other = await startCluster({ isTls: false, env: { RF_HA_SECRET: SECRET } });
     const twin = other.node(node.number);
     await twin.kill("SIGTERM");
     await node.kill("SIGTERM");
@@ -174,7 +175,7 @@ test(
 test(
   "nodes with another secret, or another list, wait for each other and say why; mended, they form the cluster",
   async () => {
-    await using cluster = await makeCluster({ env: { RF_HA_SECRET: SECRET } });
+    await using cluster = await makeCluster({ isTls: false, env: { RF_HA_SECRET: SECRET } });
     const [first, second, third] = [cluster.node(0), cluster.node(1), cluster.node(2)];
     first.start();
     second.start();

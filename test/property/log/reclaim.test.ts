@@ -168,7 +168,7 @@ describe("what is alive", () => {
             ).toBe(true);
         },
       ),
-      { numRuns: 40 },
+      { numRuns: 100 },
     );
     console.log(`reclaimed in ${runs} runs, ${archives} archives at the ends`);
     expect(runs).toBeGreaterThan(20);

@@ -180,6 +180,11 @@ test(
     const refused = await late.call("/api/visit");
     expect(refused).toMatchObject({ status: 503, body: { error: "sandbox_full" } });
     expect(refused.headers.get("retry-after")).toBe("5");
+    // Who starts a process goes on before the kernel knows its command line.
+    await waitUntil(
+      "each visitor has a node",
+      () => processesOf(sandbox.scratch).length >= VISITORS_MAX,
+    );
     expect(processesOf(sandbox.scratch)).toHaveLength(VISITORS_MAX);
 
     const [first, second, ...rest] = guests as [Guest, Guest, ...Guest[]];

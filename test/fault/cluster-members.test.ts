@@ -20,11 +20,14 @@ const added = (node: ClusterNode) => ({
 /** Waits until a learner has everything, by the metric that the documentation names. */
 async function caughtUp(cluster: Cluster, node: ClusterNode): Promise<void> {
   const leader = await cluster.leader();
+  const there = (await leader.haMetrics()).get("ayder_ha_commit_index") ?? 0;
   await cluster.until(`${node.id} has caught up`, async () => {
+    // Few entries behind is not enough: a short log is that from its first entry on, before the node has begun to serve.
+    const applied = (await node.haMetrics()).get("ayder_ha_applied_index") ?? 0;
     const metrics = await leader.haMetrics();
     const lag = metrics.get(`ayder_ha_peer_lag_entries{peer="${node.id}"}`);
     const isReplicating = metrics.get(`ayder_ha_peer_state{peer="${node.id}",state="replicate"}`);
-    return lag !== undefined && lag < 100 && isReplicating === 1;
+    return applied >= there && lag !== undefined && lag < 100 && isReplicating === 1;
   });
 }
 

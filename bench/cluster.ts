@@ -6,16 +6,13 @@
 import { parseArgs } from "node:util";
 import {
   type CpuFigures,
-  cpuBetween,
   type LoadOptions,
   type LoadResult,
   produceWork,
-  readProcessCpu,
   runLoad,
   type Work,
 } from "../src/load/mod.ts";
 import { metrics } from "../test/support/node-client.ts";
-import { etcdMissing, putWork, startEtcd } from "./cluster-etcd.ts";
 import { NODES, startMeasured, TARGET } from "./cluster-nodes.ts";
 import { circumstances, keepResult, median, milliseconds, printTable } from "./load/report.ts";
 import {
@@ -27,6 +24,7 @@ import {
   standings,
 } from "./load/rounds.ts";
 import { benchDirectory } from "./load/servers.ts";
+import { etcd, putWork } from "./peers/etcd.ts";
 
 const { values } = parseArgs({
   options: {
@@ -67,30 +65,17 @@ const options = (measured: Measured): LoadOptions => ({
   durationMs: Number(values.seconds) * 1000,
   warmupMs: 0,
   protocol: "http1",
+  serverPids: measured.pids,
 });
 
 async function slice(measured: Measured): Promise<ClusterSlice> {
-  const cpu = (): readonly { user: number; system: number }[] =>
-    measured.pids.map((pid) => readProcessCpu(pid) ?? { user: 0, system: 0 });
   const syncsBefore = await syncs(measured);
-  const before = cpu();
   const result = demandGood(await runLoad(options(measured)));
-  const after = cpu();
   const syncsAfter = await syncs(measured);
-  const used = before.map((earlier, i) => cpuBetween(earlier, after[i] ?? earlier));
-  const sum = (of: (time: { user: number; system: number }) => number): number =>
-    used.reduce((total, time) => total + of(time), 0);
-  const perReply = (microseconds: number): number =>
-    Math.round((microseconds / result.replies) * 100) / 100;
-  const [user, system] = [sum((time) => time.user), sum((time) => time.system)];
+  if (result.server === undefined) throw new Error("Cannot compare without processor time");
   return {
     ...result,
-    server: {
-      userMicroseconds: perReply(user),
-      systemMicroseconds: perReply(system),
-      microseconds: perReply(user + system),
-      cores: Math.round((user + system) / 1e4 / result.seconds) / 100,
-    },
+    server: result.server,
     recordsPerSync: syncsAfter.map((count, i) => {
       const made = count - (syncsBefore[i] ?? 0);
       return Math.round((result.records / Math.max(1, made)) * 10) / 10;
@@ -131,10 +116,10 @@ async function main(): Promise<void> {
     await startNodes(stack, "three nodes", NODES, false),
   ];
   if (!without.includes("tls")) all.push(await startNodes(stack, "three nodes, TLS", NODES, true));
-  const missing = without.includes("etcd") ? "left out" : etcdMissing();
+  const missing = without.includes("etcd") ? "left out" : etcd.missing();
   const versions = new Map<string, unknown>();
   if (missing === undefined) {
-    const { url, pids, version, command } = stack.use(await startEtcd());
+    const { url, pids, version, command } = stack.use(await etcd.start(NODES));
     all.push({ name: "etcd, three nodes", url, work: putWork(valueBytes), pids, synced: [] });
     versions.set("etcd", { version, command });
   } else console.log(`without etcd: ${missing}`);

@@ -97,7 +97,9 @@ try {
     keyWork("get", "GET", ""),
     keyWork("get, local", "GET", "?consistency=local"),
   ])
-    rows.push(await runLoad({ ...load, work, durationMs, protocol: "http1", serverPid: node.pid }));
+    rows.push(
+      await runLoad({ ...load, work, durationMs, protocol: "http1", serverPids: [node.pid] }),
+    );
   const loadedMiB = await residentMiB(node.pid);
   await node[Symbol.asyncDispose]();
 

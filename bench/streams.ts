@@ -231,7 +231,7 @@ try {
     durationMs: Number(values.seconds) * 1000,
     protocol: "http1" as const,
     ratePerSecond: Number(values.rate),
-    serverPid: node.pid,
+    serverPids: [node.pid],
   };
   const idle: LoadResult[] = [];
   const busy: LoadResult[] = [];

@@ -1,5 +1,7 @@
 // Draws figures over time as an SVG: one panel below the other, each with its own scale. Light and dark alike.
 
+import { FRAME_STYLE, roundUp, svgText as text } from "./svg.ts";
+
 /** One panel. */
 export interface Panel {
   readonly title: string;
@@ -14,16 +16,6 @@ const RIGHT = 20;
 const TOP = 30;
 const PLOT_HEIGHT = PANEL_HEIGHT - TOP - 22;
 const COLOURS = ["#2f6fde", "#d9480f", "#2b8a3e"];
-
-/** A round number at or above a value, for the top of a scale. */
-function roundUp(value: number): number {
-  const power = 10 ** Math.floor(Math.log10(Math.max(value, 1e-9)));
-  const step = [1, 2, 2.5, 5, 10].find((factor) => factor * power >= value) ?? 10;
-  return step * power;
-}
-
-const text = (x: number, y: number, content: string, extra = ""): string =>
-  `<text x="${x}" y="${y}" ${extra}>${content.replaceAll("&", "&amp;").replaceAll("<", "&lt;")}</text>`;
 
 /**
  * @param times Of every value, in the unit of `timeUnit`, ascending.
@@ -70,8 +62,7 @@ export function chartOverTime(
   });
   return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${WIDTH} ${height}" font-family="system-ui, sans-serif" font-size="12">
 <style>
-svg { background: #fff } text { fill: #444 } .title, .head { fill: #111; font-weight: 600 } .head { font-size: 15px } .grid { stroke: #ccc }
-@media (prefers-color-scheme: dark) { svg { background: #16181c } text { fill: #aaa } .title, .head { fill: #eee } .grid { stroke: #3a3d44 } }
+${FRAME_STYLE}
 </style>
 ${text(LEFT, 24, heading, 'class="head"')}
 ${parts.join("\n")}

@@ -50,7 +50,7 @@ function contenders(
   const slice = (protocol: "http1" | "http2", connections: number) => (): Promise<LoadResult> =>
     runLoad({
       url: server.url,
-      serverPid: server.pid,
+      serverPids: [server.pid],
       work: produceWork(target, Number(values.bytes)),
       connections,
       streams: Number(values.streams),

@@ -103,7 +103,7 @@ async function main(): Promise<void> {
     streams: Number(values.streams),
     isSpinning: values.spin,
     ...(values.rate === undefined ? {} : { ratePerSecond: Number(values.rate) }),
-    ...(serverPid === undefined ? {} : { serverPid }),
+    ...(serverPid === undefined ? {} : { serverPids: [serverPid] }),
   };
   const result: LoadResult = await runLoad(options);
   printLoad(result);

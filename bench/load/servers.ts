@@ -47,6 +47,8 @@ export async function startProcess(options: {
   readonly environment?: Readonly<Record<string, string>>;
   readonly directory: string;
   readonly isReady: () => Promise<boolean>;
+  /** Left out: 20 seconds. */
+  readonly readyMsMax?: number;
 }): Promise<{ readonly pid: number } & AsyncDisposable> {
   const { command, directory } = options;
   const log = join(directory, "server.log");
@@ -56,7 +58,7 @@ export async function startProcess(options: {
     stdout: Bun.file(log),
     stderr: Bun.file(`${log}.err`),
   });
-  const deadline = performance.now() + READY_MS_MAX;
+  const deadline = performance.now() + (options.readyMsMax ?? READY_MS_MAX);
   while (!(await options.isReady().catch(() => false))) {
     if (child.exitCode !== null || performance.now() > deadline) {
       child.kill("SIGKILL");

@@ -1,143 +1,195 @@
-// Durable single-record writes: Ayder beside other systems on the same machine, in the same minutes, by like clients.
-// Usage: bun bench/peers/run.ts [--binary dist/ayder-linux-x64] [--url U --pid N] [--peers redis] [--peers-only]
-//        [--rounds 5] [--seconds 2] [--connections 64,50] [--bytes 64] [--name peers]
+// Durable writes: Ayder beside other systems on the same machine, in the same minutes, in turns, by like clients.
+// Usage: bun bench/peers/run.ts [--rounds 7] [--seconds 3] [--sections single,batch,cluster] [--without "etcd,NATS JetStream"]
+//        [--in-flight 64] [--bytes 64] [--name peers]; AYDER_BINARY names another binary than the one in dist.
+// Writes bench/results/<name>.json and <name>.svg. A peer that is not installed is left out, and said how to install.
 
+import { join } from "node:path";
 import { parseArgs } from "node:util";
-import { produceWork, runLoad } from "../../src/load/mod.ts";
-import { circumstances, keepResult, printTable } from "../load/report.ts";
-import {
-  type Contender,
-  demandGood,
-  runRounds,
-  type Slice,
-  STANDING_HEADER,
-  standingRow,
-  standings,
-} from "../load/rounds.ts";
-import { benchDirectory, createTopic, type RunningServer, startAyder } from "../load/servers.ts";
-import type { Peer, PeerWork, RunningPeer } from "./peer.ts";
+import { barChart } from "../load/bars.ts";
+import { circumstances, keepResult, median, milliseconds, printTable } from "../load/report.ts";
+import { type Contender, runRounds } from "../load/rounds.ts";
+import { benchDirectory } from "../load/servers.ts";
+import { ayder } from "./ayder.ts";
+import { etcd } from "./etcd.ts";
+import { nats } from "./nats.ts";
+import type { Peer, PeerSlice, PeerWork, RunningPeer } from "./peer.ts";
+import { rabbitmq } from "./rabbitmq.ts";
 import { redis } from "./redis.ts";
 
-const PEERS: readonly Peer[] = [redis];
+const PEERS: readonly Peer[] = [ayder, redis, nats, etcd, rabbitmq];
+const BASE = "Ayder, HTTP/1.1";
+const WARMUP_MS = 300;
 
 const { values } = parseArgs({
   options: {
-    binary: { type: "string" },
-    url: { type: "string" },
-    pid: { type: "string" },
-    peers: { type: "string", default: PEERS.map((peer) => peer.name).join(",") },
-    "peers-only": { type: "boolean", default: false },
-    rounds: { type: "string", default: "5" },
-    seconds: { type: "string", default: "2" },
-    connections: { type: "string", default: "64,50" },
+    rounds: { type: "string", default: "7" },
+    seconds: { type: "string", default: "3" },
+    sections: { type: "string", default: "single,batch,cluster" },
+    without: { type: "string", default: "" },
+    "in-flight": { type: "string", default: "64" },
     bytes: { type: "string", default: "64" },
     name: { type: "string", default: "peers" },
   },
 });
 
-const target = { topic: "bench", partition: 0, token: "dev" };
-const WARMUP_MS = 300;
+/** One kind of work, on so many nodes. */
+interface Section {
+  readonly key: string;
+  readonly title: string;
+  readonly nodes: number;
+  readonly inFlight: number;
+  readonly records: number;
+  readonly valueBytes: number;
+}
 
-const work = (connections: number): PeerWork => ({
-  connections,
-  valueBytes: Number(values.bytes),
-  durationMs: Number(values.seconds) * 1000,
-  warmupMs: WARMUP_MS,
-});
+const inFlight = Number(values["in-flight"]);
+const valueBytes = Number(values.bytes);
+const BATCH = { inFlight: 16, records: 1000, valueBytes: 100 };
+const ALL: readonly Section[] = [
+  {
+    key: "single",
+    title: `one node, single records of ${valueBytes} bytes, ${inFlight} in flight`,
+    nodes: 1,
+    inFlight,
+    records: 1,
+    valueBytes,
+  },
+  {
+    key: "batch",
+    title: `one node, ${BATCH.records} records of ${BATCH.valueBytes} bytes at once, ${BATCH.inFlight} in flight`,
+    nodes: 1,
+    ...BATCH,
+  },
+  {
+    key: "cluster",
+    title: `three nodes, single records of ${valueBytes} bytes, ${inFlight} in flight`,
+    nodes: 3,
+    inFlight,
+    records: 1,
+    valueBytes,
+  },
+];
 
-function ayderContender(
-  server: Pick<RunningServer, "url" | "pid">,
-  connections: number,
-): Contender<Slice> {
-  const { valueBytes, ...rest } = work(connections);
-  const options = {
-    ...rest,
-    url: server.url,
-    serverPid: server.pid,
-    work: produceWork(target, valueBytes),
-  };
+/** What the rounds say of one way to write. */
+interface Standing {
+  readonly name: string;
+  readonly recordsPerSecond: number;
+  readonly lowest: number;
+  readonly highest: number;
+  /** Of all processes of the server together. */
+  readonly cpuMicrosecondsPerRecord: number;
+  readonly p50: number;
+  readonly p99: number;
+  /** Records a second over those of Ayder in the same round; the median of that. */
+  readonly ratio: number;
+}
+
+function standingOf(
+  name: string,
+  slices: ReadonlyMap<string, readonly PeerSlice[]>,
+  records: number,
+): Standing {
+  const own = slices.get(name) ?? [];
+  const base = slices.get(BASE) ?? [];
+  const rates = own.map((slice) => slice.recordsPerSecond);
   return {
-    name: `ayder c=${connections}`,
-    slice: () => runLoad({ ...options, protocol: "http1" }).then(demandGood),
+    name,
+    recordsPerSecond: Math.round(median(rates)),
+    lowest: Math.min(...rates),
+    highest: Math.max(...rates),
+    cpuMicrosecondsPerRecord: median(own.map((slice) => slice.server.microseconds / records)),
+    p50: median(own.map((slice) => slice.latency.p50)),
+    p99: median(own.map((slice) => slice.latency.p99)),
+    ratio: median(rates.map((rate, i) => rate / (base[i]?.recordsPerSecond || Number.NaN))),
   };
 }
 
-/** Starts the peers that were asked for and are installed; says of the others how to install them. */
-async function startPeers(stack: AsyncDisposableStack): Promise<Map<string, RunningPeer>> {
-  const running = new Map<string, RunningPeer>();
-  for (const name of values.peers.split(",").filter((wanted) => wanted !== "")) {
-    const peer = PEERS.find((known) => known.name === name);
-    if (peer === undefined)
-      throw new Error(`Cannot find the peer ${name}: there are ${PEERS.map((p) => p.name)}`);
+const count = (value: number): string => Math.round(value).toLocaleString("en-US");
+
+const rowOf = (standing: Standing): string[] => [
+  standing.name,
+  count(standing.recordsPerSecond),
+  `${count(standing.lowest)} - ${count(standing.highest)}`,
+  standing.cpuMicrosecondsPerRecord.toFixed(standing.cpuMicrosecondsPerRecord < 10 ? 2 : 1),
+  milliseconds(standing.p50),
+  milliseconds(standing.p99),
+  standing.ratio.toFixed(2),
+];
+
+const HEADER = ["", "records/s", "spread", "cpu us", "p50 ms", "p99 ms", "to Ayder"];
+
+async function startPeers(
+  section: Section,
+  stack: AsyncDisposableStack,
+): Promise<Map<Peer, RunningPeer>> {
+  const without = values.without.split(",");
+  const running = new Map<Peer, RunningPeer>();
+  for (const peer of PEERS) {
+    if (without.includes(peer.name) || !peer.sizes.includes(section.nodes)) continue;
     const missing = peer.missing();
-    if (missing === undefined) running.set(name, stack.use(await peer.start()));
-    else console.log(`skipped ${name}: it is not installed; ${missing}`);
+    if (missing === undefined) {
+      console.error(`starting ${peer.name}`);
+      running.set(peer, stack.use(await peer.start(section.nodes)));
+    } else console.log(`without ${peer.name}: ${missing}`);
   }
   return running;
 }
 
+async function measure(section: Section): Promise<object> {
+  await using stack = new AsyncDisposableStack();
+  const running = await startPeers(section, stack);
+  const work: PeerWork = {
+    ...section,
+    durationMs: Number(values.seconds) * 1000,
+    warmupMs: WARMUP_MS,
+  };
+  const contenders = [...running.values()].flatMap(({ ways }) =>
+    ways
+      .filter(({ takesBatches }) => section.records === 1 || takesBatches)
+      .map(({ name, slice }): Contender<PeerSlice> => ({ name, slice: () => slice(work) })),
+  );
+  // The first slice of each is thrown away: it runs code that is not compiled yet.
+  for (const contender of contenders) await contender.slice();
+  const slices = await runRounds(contenders, Number(values.rounds));
+  const table = contenders
+    .map(({ name }) => standingOf(name, slices, section.records))
+    .toSorted((a, b) => b.recordsPerSecond - a.recordsPerSecond);
+  console.log(section.title);
+  printTable(HEADER, table.map(rowOf));
+  const peers = [...running].map(([peer, { version, command }]) => ({
+    name: peer.name,
+    durability: peer.durability,
+    version,
+    command,
+  }));
+  return { ...section, peers, table, slices: Object.fromEntries(slices) };
+}
+
 async function main(): Promise<void> {
   const around = await circumstances(benchDirectory);
-  await using stack = new AsyncDisposableStack();
-  const peers = await startPeers(stack);
-  const given = values.url === undefined ? undefined : { url: values.url, pid: Number(values.pid) };
-  const ayder = values["peers-only"]
-    ? undefined
-    : (given ?? stack.use(await startAyder(values.binary)));
-  if (ayder !== undefined) await createTopic(ayder.url, target);
-  const contenders = values.connections.split(",").flatMap((text): Contender<Slice>[] => {
-    const connections = Number(text);
-    const others = [...peers].map(([name, peer]) => ({
-      name: `${name} c=${connections}`,
-      against: `${name} c=${connections}`,
-      slice: () => peer.slice(work(connections)),
-    }));
-    const [first] = others;
-    if (ayder === undefined) return others;
-    const own = ayderContender(ayder, connections);
-    return [...others, first === undefined ? own : { ...own, against: first.name }];
-  });
-  for (const contender of contenders) await contender.slice(); // Warm-up; thrown away.
-  const slices = await runRounds(contenders, Number(values.rounds));
-  const table = standings(contenders, slices);
-  printTable(STANDING_HEADER, table.map(standingRow));
-  const ratios = ayder === undefined ? [] : ayderRatios(peers, slices);
-  for (const { peer, connections, median } of ratios)
-    console.log(`ayder / ${peer} at ${connections}: ${median.toFixed(2)} x`);
-  const versions = Object.fromEntries(
-    [...peers].map(([name, { version, command }]) => [name, { version, command }]),
-  );
-  const path = await keepResult(values.name, {
-    ...around,
-    settings: values,
-    versions,
-    table,
-    ratios,
-    slices: Object.fromEntries(slices),
-  });
-  console.log(`kept in ${path}`);
+  const wanted = ALL.filter(({ key }) => values.sections.split(",").includes(key));
+  const sections = [];
+  for (const section of wanted) sections.push(await measure(section));
+  const path = await keepResult(values.name, { ...around, settings: values, sections });
+  const picture = join(path, "..", `${values.name}.svg`);
+  await Bun.write(picture, chart(sections as readonly (Section & { table: Standing[] })[]));
+  console.log(`kept in ${path} and ${picture}`);
 }
 
-/** Ayder's rate over each peer's, round by round, and the median of that. */
-function ayderRatios(
-  peers: ReadonlyMap<string, RunningPeer>,
-  slices: ReadonlyMap<string, readonly Slice[]>,
-): { peer: string; connections: number; median: number }[] {
-  return values.connections.split(",").flatMap((connections) =>
-    [...peers.keys()].map((peer) => {
-      const names = { own: `ayder c=${connections}`, other: `${peer} c=${connections}` };
-      const pair = [names.other, names.own].map((name) => ({
-        name,
-        against: names.other,
-        slice: noSlice,
-      }));
-      const [, own] = standings(pair, slices);
-      return { peer, connections: Number(connections), median: own?.rateRatio ?? 0 };
-    }),
+const chart = (sections: readonly (Section & { readonly table: readonly Standing[] })[]): string =>
+  barChart(
+    "Durable writes, records a second: the median of all rounds, and their spread",
+    sections.map(({ title, table }) => ({
+      title,
+      bars: table.map((standing) => ({
+        name: standing.name,
+        value: standing.recordsPerSecond,
+        lowest: standing.lowest,
+        highest: standing.highest,
+        isOwn: standing.name.startsWith("Ayder"),
+        label: `${count(standing.recordsPerSecond)}   ${standing.cpuMicrosecondsPerRecord.toPrecision(3)} us of processor`,
+      })),
+    })),
   );
-}
-
-const noSlice = (): Promise<Slice> =>
-  Promise.reject(new Error("This contender only reads results"));
 
 await main();

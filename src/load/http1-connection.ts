@@ -124,11 +124,12 @@ export class Http1Connection implements Lane, SocketUser {
     const isGood = status >= 200 && status < 300;
     let records = isGood ? work.recordsPerReply : 0;
     if (this.#body !== undefined) {
-      const reading = isGood ? this.#body.read() : undefined;
+      const times = { intended: this.#intended, sent: this.#sent, now };
+      const reading = isGood ? this.#body.read(times) : undefined;
       this.#body.clear();
       if (reading !== undefined) {
         records = reading.records;
-        this.#request = encodeHttp1(reading.next, this.#authority);
+        if (reading.next !== undefined) this.#request = encodeHttp1(reading.next, this.#authority);
       }
     }
     tally.reply(status, this.#intended, this.#sent, now, records);

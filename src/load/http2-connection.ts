@@ -288,11 +288,12 @@ export class Http2Connection implements SocketUser {
     const isGood = stream.status >= 200 && stream.status < 300;
     let records = isGood ? work.recordsPerReply : 0;
     if (stream.body !== undefined) {
-      const reading = isGood ? stream.body.read() : undefined;
+      const { intended, sent } = stream;
+      const reading = isGood ? stream.body.read({ intended, sent, now }) : undefined;
       stream.body.clear();
       if (reading !== undefined) {
         records = reading.records;
-        stream.request = this.#prepare(reading.next);
+        if (reading.next !== undefined) stream.request = this.#prepare(reading.next);
       }
     }
     tally.reply(stream.status, stream.intended, stream.sent, now, records);

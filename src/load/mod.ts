@@ -7,7 +7,7 @@ export { connect, Outbox, type SocketUser } from "./connection.ts";
 export { encodeHttp1 } from "./http1-connection.ts";
 export { Http1Reply } from "./http1-reply.ts";
 export { LatencyHistogram, type LatencySummary } from "./latency-histogram.ts";
-export { type CpuTime, cpuBetween, readProcessCpu } from "./process-cpu.ts";
+export { type CpuTime, cpuBetween, readProcessCpu, readProcessesCpu } from "./process-cpu.ts";
 export {
   type CpuFigures,
   type LoadOptions,
@@ -19,6 +19,7 @@ export {
   batchWork,
   consumeWork,
   produceWork,
+  type ReplyTimes,
   type RequestShape,
   tailWork,
   type Work,

@@ -37,6 +37,17 @@ export function parseProcessStat(line: string): CpuTime | undefined {
   return { user: user * MICROSECONDS_PER_TICK, system: system * MICROSECONDS_PER_TICK };
 }
 
+/** The same of several processes together; one that is gone counts nothing. */
+export function readProcessesCpu(pids: readonly number[]): CpuTime {
+  const sum = { user: 0, system: 0 };
+  for (const pid of pids) {
+    const { user, system } = readProcessCpu(pid) ?? { user: 0, system: 0 };
+    sum.user += user;
+    sum.system += system;
+  }
+  return sum;
+}
+
 /** What was used between two readings. */
 export const cpuBetween = (earlier: CpuTime, later: CpuTime): CpuTime => ({
   user: later.user - earlier.user,

@@ -1,6 +1,6 @@
 // Keeps of a reply's body only what counting needs: its last bytes, or how many newlines went by.
 
-import type { ReplyReading, Work } from "./work.ts";
+import type { ReplyReading, ReplyTimes, Work } from "./work.ts";
 
 const ENDING_BYTES_MAX = 256;
 const LINE_FEED = 10;
@@ -51,10 +51,10 @@ export class ReplyBody {
   }
 
   /** Reads the ending of a whole 2xx reply and forgets it. */
-  read(): ReplyReading | undefined {
+  read(times: ReplyTimes): ReplyReading | undefined {
     const text = this.#ending.toString("latin1", 0, this.#endingLength);
     this.clear();
-    return this.#work.readReply?.(text);
+    return this.#work.readReply?.(text, times);
   }
 
   /** Forgets what came, before the next reply. */

@@ -5,7 +5,7 @@ import { Http1Connection } from "./http1-connection.ts";
 import { Http2Connection } from "./http2-connection.ts";
 import type { LatencySummary } from "./latency-histogram.ts";
 import { type Pacer, RatePacer, SaturationPacer } from "./pacer.ts";
-import { type CpuTime, cpuBetween, readProcessCpu } from "./process-cpu.ts";
+import { type CpuTime, cpuBetween, readProcessesCpu } from "./process-cpu.ts";
 import { Tally } from "./tally.ts";
 import type { Work } from "./work.ts";
 
@@ -29,8 +29,8 @@ export interface LoadOptions {
   readonly ratePerSecond?: number;
   /** Fixed rate: keeps a whole core busy to send in time to a few microseconds. Only where cores are to spare. */
   readonly isSpinning?: boolean;
-  /** A process on this machine whose processor time is measured. */
-  readonly serverPid?: number;
+  /** Processes on this machine whose processor time is measured, together. */
+  readonly serverPids?: readonly number[];
   /** Is told every `WATCH_MS` how it goes. */
   readonly watch?: (seen: LoadProgress) => void;
 }
@@ -82,7 +82,7 @@ export interface LoadResult {
 
 /** Runs the load and resolves to its figures. Rejects when the target cannot be reached at the start. */
 export async function runLoad(options: LoadOptions): Promise<LoadResult> {
-  const { protocol, ratePerSecond, serverPid } = options;
+  const { protocol, ratePerSecond, serverPids } = options;
   const url = new URL(options.url);
   const tally = new Tally(ratePerSecond !== undefined);
   const pacer: Pacer =
@@ -109,10 +109,10 @@ export async function runLoad(options: LoadOptions): Promise<LoadResult> {
     pacer.start(startedAt, dueUntil);
     if (pacer instanceof RatePacer) keepTicking(pacer, run, options.isSpinning === true);
     await Bun.sleep(options.warmupMs);
-    const before = measure(serverPid);
+    const before = measure(serverPids);
     tally.open(before.at, dueUntil);
     await watched(options, tally, { from: before.at, until: dueUntil });
-    const after = measure(serverPid);
+    const after = measure(serverPids);
     tally.close(after.at);
     const due = ((ratePerSecond ?? 0) * (dueUntil - startedAt)) / 1000;
     const deadline = performance.now() + DRAIN_MS_MAX;
@@ -145,8 +145,8 @@ interface Moment {
   readonly server: CpuTime | undefined;
 }
 
-function measure(serverPid: number | undefined): Moment {
-  const server = serverPid === undefined ? undefined : readProcessCpu(serverPid);
+function measure(serverPids: readonly number[] | undefined): Moment {
+  const server = serverPids === undefined ? undefined : readProcessesCpu(serverPids);
   return { at: performance.now(), client: process.cpuUsage(), server };
 }
 

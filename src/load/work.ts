@@ -16,15 +16,23 @@ export interface Work {
   /** Records that a 2xx reply stands for, unless `readReply` finds it in the reply or `countLines` does. */
   readonly recordsPerReply: number;
   /** Gets the last bytes of each 2xx reply, as Latin-1; says how many records it held and what to ask next. */
-  readonly readReply?: (ending: string) => ReplyReading;
+  readonly readReply?: (ending: string, times: ReplyTimes) => ReplyReading;
   /** The reply streams lines without end: each newline is a record. */
   readonly countLines?: boolean;
+}
+
+/** When a request should have been sent, was sent, and was answered: milliseconds of `performance.now()`. */
+export interface ReplyTimes {
+  readonly intended: number;
+  readonly sent: number;
+  readonly now: number;
 }
 
 /** What the end of a reply told. */
 export interface ReplyReading {
   readonly records: number;
-  readonly next: RequestShape;
+  /** Left out: the same again. */
+  readonly next?: RequestShape;
 }
 
 /** Where the work goes and as whom. */

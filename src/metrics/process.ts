@@ -1,33 +1,12 @@
 // Figures of the process itself: processor time, memory, collections, and how late the event loop is.
 // prom-client's own set has names that promtool refuses and figures that Bun does not have.
 
-import { heapStats } from "bun:jsc";
 import { monitorEventLoopDelay } from "node:perf_hooks";
 import type { Metric } from "prom-client";
 import { counter, gauge, gauges } from "./series.ts";
 
 /** Milliseconds between two looks at the event loop: 20 a second, which an idle processor does not feel. */
 const LOOP_LOOK_MS = 50;
-
-/**
- * Milliseconds for which one look at the heap serves: it walks every object, 4 to 8 ms in which nothing else happens, and who
- * scrapes may need no token.
- */
-const HEAP_LOOK_MS = 5000;
-
-/** Looks at the heap, and not more often than that. */
-function heapFigures(): () => ReturnType<typeof heapStats> {
-  let figures = heapStats();
-  let lookedMs = performance.now();
-  return () => {
-    const nowMs = performance.now();
-    if (nowMs - lookedMs >= HEAP_LOOK_MS) {
-      figures = heapStats();
-      lookedMs = nowMs;
-    }
-    return figures;
-  };
-}
 
 /** Counts collections: each one takes a forgotten object with it, and that is told. */
 function countCollections(): () => number {
@@ -44,7 +23,6 @@ function countCollections(): () => number {
 export function processMetrics(): readonly Metric[] {
   const startedSeconds = (Date.now() - process.uptime() * 1000) / 1000;
   const collections = countCollections();
-  const heap = heapFigures();
   const loop = monitorEventLoopDelay({ resolution: LOOP_LOOK_MS });
   loop.enable();
   return [
@@ -60,14 +38,22 @@ export function processMetrics(): readonly Metric[] {
     gauge("process_resident_memory_bytes", "Memory the process occupies.", () =>
       process.memoryUsage.rss(),
     ),
-    gauge("ayder_heap_used_bytes", "Memory that objects occupy.", () => heap().heapSize),
-    gauge("ayder_heap_capacity_bytes", "Memory held for objects.", () => heap().heapCapacity),
+    // What the engine knows by itself. Its `heapStats` knows more and walks every object for it, while nothing else happens.
+    gauge(
+      "ayder_heap_used_bytes",
+      "Memory that objects occupied after the last collection.",
+      () => process.memoryUsage().heapUsed,
+    ),
+    gauge(
+      "ayder_heap_capacity_bytes",
+      "Memory held for objects.",
+      () => process.memoryUsage().heapTotal,
+    ),
     gauge(
       "ayder_heap_external_bytes",
       "Memory that objects hold outside the heap, such as buffers.",
-      () => heap().extraMemorySize,
+      () => process.memoryUsage().external,
     ),
-    gauge("ayder_heap_objects", "Objects on the heap.", () => heap().objectCount),
     counter(
       "ayder_gc_observed_total",
       "Garbage collections that were seen to take something.",

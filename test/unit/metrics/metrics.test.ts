@@ -207,16 +207,13 @@ test("promtool has no complaint, where it is installed", async () => {
   }
 });
 
-test("two scrapes in a row look at the heap once: it takes the whole thread to do so", async () => {
-  const metrics = createMetrics(sources(), LIMITS);
-  const objects = async (): Promise<string | undefined> =>
-    /^ayder_heap_objects (\d+)$/m.exec(await metrics.text())?.[1];
-  const first = await objects();
-  const kept = Array.from({ length: 20_000 }, (_, i) => ({ i }));
-  // A collection is when the engine counts.
-  Bun.gc(true);
+test("the heap's figures come with every scrape, and there is more room than is used", async () => {
+  const text = await createMetrics(sources(), LIMITS).text();
+  const [used, capacity, external] = ["used", "capacity", "external"].map((name) =>
+    Number(new RegExp(`^ayder_heap_${name}_bytes (\\d+)$`, "m").exec(text)?.[1]),
+  ) as [number, number, number];
 
-  expect(first).toBeDefined();
-  expect(await objects()).toBe(first);
-  expect(kept).toHaveLength(20_000);
+  expect(used).toBeGreaterThan(0);
+  expect(capacity).toBeGreaterThanOrEqual(used);
+  expect(external).toBeGreaterThanOrEqual(0);
 });

@@ -1,19 +1,28 @@
-// What a node costs that nobody uses: memory and processor time at rest, and with thousands of idle connections.
-// Usage: bun bench/idle.ts [--binary F] [--connections 10000] [--seconds 10]
+// What a node costs that nobody uses: the size of its file, its start on an empty directory, memory and processor time at rest,
+// and with thousands of idle connections. Usage: bun bench/idle.ts [--binary F] [--connections 10000] [--seconds 10] [--starts 21]
 
+import { rmSync } from "node:fs";
 import { parseArgs } from "node:util";
 import { cpuBetween, readProcessCpu } from "../src/load/mod.ts";
-import { circumstances, keepResult } from "./load/report.ts";
-import { benchDirectory, startAyder } from "./load/servers.ts";
+import { circumstances, keepResult, median } from "./load/report.ts";
+import { benchDirectory, scratchDirectory, startAyder, timeStart } from "./load/servers.ts";
 
 const { values } = parseArgs({
   options: {
     binary: { type: "string", default: "dist/ayder-linux-x64" },
     connections: { type: "string", default: "10000" },
     seconds: { type: "string", default: "10" },
+    starts: { type: "string", default: "21" },
     name: { type: "string", default: "idle" },
   },
 });
+
+const starts: number[] = [];
+for (let i = 0; i < Number(values.starts); i++) {
+  const directory = scratchDirectory("start");
+  starts.push((await timeStart(values.binary, directory)).readyMs);
+  rmSync(directory, { recursive: true, force: true });
+}
 
 await using server = await startAyder(values.binary);
 const { hostname, port } = new URL(server.url);
@@ -53,8 +62,8 @@ function connect(): Promise<{ end(): void }> {
   });
 }
 
-const restMiB = await residentMiB();
 const restPercent = await processorPercent();
+const restMiB = await residentMiB();
 const open = [];
 for (let i = 0; i < Number(values.connections); i += 100) {
   open.push(...(await Promise.all(Array.from({ length: 100 }, connect))));
@@ -64,6 +73,9 @@ const connectedPercent = await processorPercent();
 for (const socket of open) socket.end();
 
 const result = {
+  binaryMB: Bun.file(values.binary).size / 1e6,
+  readyMsMedian: median(starts),
+  readyMsWorst: Math.max(...starts),
   restMiB,
   restPercent,
   connections: open.length,

@@ -8,6 +8,7 @@ import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { openDisk } from "../src/io/mod.ts";
 import { circumstances, keepResult } from "./load/report.ts";
+import { type TimedStart, timeStart } from "./load/servers.ts";
 import { nextTurn, startReplica } from "./replica.ts";
 
 const { values } = parseArgs({
@@ -43,42 +44,17 @@ async function fill(directory: string, records: number, partitions: number): Pro
   return entries;
 }
 
-/** Starts the binary, waits for `/ready`, reads its memory, kills it. */
-async function start(
-  directory: string,
-): Promise<{ readyMs: number; residentMiB: number; nextOffset: number }> {
-  const port = 20_000 + Math.floor(Math.random() * 20_000);
-  const startedMs = performance.now();
-  const child = Bun.spawn([values.binary, "--port", String(port), "--data", directory], {
-    stderr: "ignore",
-    stdout: "ignore",
-  });
-  try {
-    for (;;) {
-      const isReady = await fetch(`http://127.0.0.1:${port}/ready`)
-        .then((reply) => reply.ok)
-        .catch(() => false);
-      if (isReady) break;
-      if (performance.now() - startedMs > 60_000)
-        throw new Error("The node is not ready after a minute");
-      await Bun.sleep(2);
-    }
-    const readyMs = performance.now() - startedMs;
-    const status = await Bun.file(`/proc/${child.pid}/status`).text();
-    const residentMiB = Number(/VmRSS:\s+(\d+)/.exec(status)?.[1]) / 1024;
-    const reply = await fetch(`http://127.0.0.1:${port}/broker/topics/bench`, {
+/** Starts the binary, waits until it is ready, counts what it has, kills it. */
+async function start(directory: string): Promise<TimedStart & { readonly nextOffset: number }> {
+  let nextOffset = 0;
+  const timed = await timeStart(values.binary, directory, async (url) => {
+    const reply = await fetch(`${url}/broker/topics/bench`, {
       headers: { authorization: "Bearer dev" },
     });
     const topic = (await reply.json()) as { partition_details: { next_offset: number }[] };
-    return {
-      readyMs,
-      residentMiB,
-      nextOffset: topic.partition_details.reduce((sum, part) => sum + part.next_offset, 0),
-    };
-  } finally {
-    child.kill("SIGKILL");
-    await child.exited;
-  }
+    nextOffset = topic.partition_details.reduce((sum, part) => sum + part.next_offset, 0);
+  });
+  return { ...timed, nextOffset };
 }
 
 const directory = values.keep ?? mkdtempSync(join(tmpdir(), "ayder-restart-"));

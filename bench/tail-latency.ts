@@ -111,6 +111,8 @@ function watchProcesses(pid: number): Disposable {
   return { [Symbol.dispose]: () => clearInterval(timer) };
 }
 
+const ONE_RECORD = { records: 1 };
+
 /** What one server did at the rate. */
 interface Driven {
   readonly result: LoadResult;
@@ -134,12 +136,17 @@ async function drive(
 ): Promise<Driven> {
   const durationMs = minutes * 60_000;
   const slowMs = Number(values["slow-ms"]);
-  // Kept one by one: which of them the machine disturbed is known only later.
-  const capacity = Math.ceil((ratePerSecond * durationMs) / 1000) + 1;
-  const due = new Float32Array(capacity);
-  const latency = new Float32Array(capacity);
-  const inServer = new Float32Array(capacity);
   const slow: SlowReply[] = [];
+  // Kept one by one, since it is known only later which of them the machine disturbed; as numbers, so that the generator's own
+  // collector has nothing to look at. Milliseconds since the beginning, then milliseconds, then what `timing=1` says.
+  const capacity = Math.ceil((ratePerSecond * durationMs) / 1000) + 1;
+  const column = (): Float32Array => new Float32Array(capacity);
+  const due = column();
+  const waited = column();
+  const took = column();
+  const queue = column();
+  const inServer = column();
+  const syncWait = column();
   let count = 0;
   const begin = performance.now();
   const work = {
@@ -148,11 +155,13 @@ async function drive(
     readReply: (ending: string, { intended, sent, now }: ReplyTimes) => {
       const parts = readParts(ending);
       due[count] = intended - begin;
-      latency[count] = now - intended;
+      waited[count] = sent - intended;
+      took[count] = now - intended;
+      queue[count] = parts.queue;
       inServer[count] = parts.server;
+      syncWait[count] = parts.syncWait;
       count += 1;
-      if (now - intended >= slowMs) slow.push({ intended, sent, now, parts });
-      return { records: 1 };
+      return ONE_RECORD;
     },
   };
   const result = await runLoad({
@@ -179,17 +188,24 @@ async function drive(
   };
   for (let i = 0; i < count; i++) {
     const from = begin + (due[i] as number);
-    const took = latency[i] as number;
-    all.record(took * 1000);
+    const ms = took[i] as number;
+    const parts = {
+      queue: queue[i] as number,
+      server: inServer[i] as number,
+      syncWait: syncWait[i] as number,
+    };
+    if (ms >= slowMs)
+      slow.push({ intended: from, sent: from + (waited[i] as number), now: from + ms, parts });
+    all.record(ms * 1000);
     server.record(inServer[i] as number);
-    worst(slowestBySecond, Math.floor((from - begin) / 1000), took);
+    worst(slowestBySecond, Math.floor((from - begin) / 1000), ms);
     worst(
       slowestInServerBySecond,
       Math.floor((from - begin) / 1000),
       (inServer[i] as number) / 1000,
     );
-    if (seen.slowdowns.within(from - AFTER_SLOWDOWN_MS, from + took) > 0) continue;
-    undisturbed.record(took * 1000);
+    if (seen.slowdowns.within(from - AFTER_SLOWDOWN_MS, from + ms) > 0) continue;
+    undisturbed.record(ms * 1000);
     serverUndisturbed.record(inServer[i] as number);
   }
   return {

@@ -8,6 +8,8 @@ import type { WorkTarget } from "../../src/load/mod.ts";
 const READY_MS_MAX = 20_000;
 const STOP_MS_MAX = 10_000;
 const POLL_MS = 20;
+const START_MS_MAX = 60_000;
+const LOOK_MS = 2;
 const BUN = process.execPath;
 const ROOT = join(import.meta.dir, "../..");
 
@@ -18,6 +20,13 @@ export interface RunningServer extends AsyncDisposable {
   /** The command line, for the record. */
   readonly command: string;
 }
+
+// Whoever is interrupted in the middle of a measurement leaves no server behind.
+const children = new Set<Bun.Subprocess>();
+process.on("exit", () => {
+  for (const child of children) child.kill("SIGKILL");
+});
+for (const signal of ["SIGINT", "SIGTERM"] as const) process.on(signal, () => process.exit(1));
 
 /** Finds a port that nobody listens on. Somebody else may take it before it is used: then the start fails loudly. */
 export function freePort(): number {
@@ -58,6 +67,7 @@ export async function startProcess(options: {
     stdout: Bun.file(log),
     stderr: Bun.file(`${log}.err`),
   });
+  children.add(child);
   const deadline = performance.now() + (options.readyMsMax ?? READY_MS_MAX);
   while (!(await options.isReady().catch(() => false))) {
     if (child.exitCode !== null || performance.now() > deadline) {
@@ -74,6 +84,7 @@ export async function startProcess(options: {
     await Promise.race([child.exited, Bun.sleep(STOP_MS_MAX)]);
     if (child.exitCode === null && child.signalCode === null) child.kill("SIGKILL");
     await child.exited;
+    children.delete(child);
     rmSync(directory, { recursive: true, force: true });
   };
   return { pid: child.pid, [Symbol.asyncDispose]: stop };
@@ -111,6 +122,39 @@ export function startAyder(binary: string | undefined): Promise<RunningServer> {
   const program = binary === undefined ? [BUN, join(ROOT, "src/main.ts")] : [binary];
   const command = [...program, "--port", String(port), "--data", join(directory, "data")];
   return startHttp("ayder", directory, command, port);
+}
+
+/** What a start took, and what the node occupies right after it. */
+export interface TimedStart {
+  readonly readyMs: number;
+  readonly residentMiB: number;
+}
+
+/** Starts the binary on `directory`, waits for its first `200` of `/ready`, lets `look` look at it, kills it. */
+export async function timeStart(
+  binary: string,
+  directory: string,
+  look?: (url: string) => Promise<void>,
+): Promise<TimedStart> {
+  const url = `http://127.0.0.1:${freePort()}`;
+  const command = [binary, "--port", new URL(url).port, "--data", directory];
+  const startedMs = performance.now();
+  const child = Bun.spawn(command, { stdout: "ignore", stderr: "ignore" });
+  try {
+    const isReady = (): Promise<boolean> => fetch(`${url}/ready`).then(({ ok }) => ok);
+    while (!(await isReady().catch(() => false))) {
+      if (performance.now() - startedMs > START_MS_MAX)
+        throw new Error(`The node is not ready after ${START_MS_MAX} ms`);
+      await Bun.sleep(LOOK_MS);
+    }
+    const readyMs = performance.now() - startedMs;
+    const status = await Bun.file(`/proc/${child.pid}/status`).text();
+    await look?.(url);
+    return { readyMs, residentMiB: Number(/VmRSS:\s+(\d+)/.exec(status)?.[1]) / 1024 };
+  } finally {
+    child.kill("SIGKILL");
+    await child.exited;
+  }
 }
 
 /** Creates the topic of `target`, unless it is there. */

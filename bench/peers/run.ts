@@ -10,13 +10,14 @@ import { circumstances, keepResult, median, milliseconds, printTable } from "../
 import { type Contender, runRounds } from "../load/rounds.ts";
 import { benchDirectory } from "../load/servers.ts";
 import { ayder } from "./ayder.ts";
+import { ceiling } from "./ceiling.ts";
 import { etcd } from "./etcd.ts";
 import { nats } from "./nats.ts";
 import type { Peer, PeerSlice, PeerWork, RunningPeer } from "./peer.ts";
 import { rabbitmq } from "./rabbitmq.ts";
 import { redis } from "./redis.ts";
 
-const PEERS: readonly Peer[] = [ayder, redis, nats, etcd, rabbitmq];
+const PEERS: readonly Peer[] = [ayder, redis, nats, etcd, rabbitmq, ceiling];
 const BASE = "Ayder, HTTP/1.1";
 const WARMUP_MS = 300;
 

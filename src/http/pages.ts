@@ -3,6 +3,7 @@
 import comparisonText from "../../docs/concepts/comparison.md" with { type: "text" };
 import durabilityText from "../../docs/concepts/durability.md" with { type: "text" };
 import keysText from "../../docs/concepts/keys.md" with { type: "text" };
+import performanceText from "../../docs/concepts/performance.md" with { type: "text" };
 import streamsText from "../../docs/concepts/streams.md" with { type: "text" };
 import topicsText from "../../docs/concepts/topics.md" with { type: "text" };
 import transactionsText from "../../docs/concepts/transactions.md" with { type: "text" };
@@ -61,6 +62,12 @@ const PAGES: readonly Page[] = [
     title: "Queries and joins",
     file: "docs/concepts/streams.md",
     markdown: streamsText,
+  },
+  {
+    path: "concepts/performance",
+    title: "How fast",
+    file: "docs/concepts/performance.md",
+    markdown: performanceText,
   },
   {
     path: "concepts/comparison",

@@ -75,9 +75,13 @@ test(
       let next = from;
       for await (const page of readFrom(url, "flow", 0, from)) {
         for (const { offset, value } of page) {
-          expect(offset).toBe(next);
+          // The floor rises by itself at any moment: nothing but what lies below it may be missing.
+          if (offset !== next) {
+            expect(offset).toBeGreaterThan(next);
+            expect(await startOffset(url, "flow")).toBeGreaterThanOrEqual(offset);
+          }
           expect(value).toBe(recordOf(offset));
-          next += 1;
+          next = offset + 1;
         }
       }
       expect(next).toBe(flowed);

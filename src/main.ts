@@ -47,6 +47,8 @@ const KEY_MEMORY_EXTRA_BYTES = 64 << 20;
 /** Milliseconds between two looks at what the peers of an empty node have said. */
 const FORMING_MS = 20;
 const SLAB_BYTES = 4 << 20;
+/** Zeroed within some milliseconds, and as large as an ordinary write becomes. */
+const START_SEGMENT_BYTES = 4 << 20;
 const TAIL_BYTES = 32 << 20;
 /** Id of a node that is alone. */
 const NODE_ID = "node1";
@@ -341,6 +343,7 @@ function recoverReplica(node: NodeParts, identity: Identity, sink: ProduceSink):
     logger: logger.room("replica"),
     limits: {
       segmentBytes: config.segmentBytes,
+      startSegmentBytes: Math.min(START_SEGMENT_BYTES, config.segmentBytes),
       reserveBytes: 2 * config.segmentBytes + RESERVE_EXTRA_BYTES,
       slabBytes: Math.min(SLAB_BYTES, config.segmentBytes / 2),
       tailBytes: TAIL_BYTES,

@@ -130,7 +130,8 @@ export class EntryReader {
   /** Takes what is in memory from `place` on, which goes along. */
   #walkMemory(span: EntrySpan, place: Place, lastIndex: number, bytesMax: number): void {
     while (span.lastIndex < lastIndex && span.bytes < bytesMax) {
-      if (place.position >= place.segment.position) {
+      // More than one, where the next holds no entry.
+      while (place.position >= place.segment.position) {
         const next = this.#segments.after(place.segment);
         if (next === undefined) return;
         place.segment = next;
@@ -164,13 +165,8 @@ export class EntryReader {
         copySlices(span);
         break;
       }
-      if (place.position >= place.segment.position) {
-        const next = this.#segments.after(place.segment);
-        if (next === undefined) break;
-        place.segment = next;
-        place.position = SEGMENT_DATA_START;
-      }
       const { segment, position } = place;
+      if (position >= segment.position) break;
       const length = Math.min(wanted, segment.position - position);
       if (span.piece === undefined || span.piece.length < length)
         span.piece =

@@ -44,6 +44,12 @@ export interface SealedSegment {
   readonly isDerived: boolean;
 }
 
+/** Sorts by the entries that they hold. One that was left with none, as the next write did not fit, comes before its heir. */
+export const inLogOrder = (segments: readonly SealedSegment[]): SealedSegment[] =>
+  [...segments].sort(
+    (left, right) => left.firstIndex - right.firstIndex || left.lastIndex - right.lastIndex,
+  );
+
 /** Records that were moved out of segments which are gone. It holds no state and no entries. */
 export interface ArchiveFile {
   readonly sequence: number;

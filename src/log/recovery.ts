@@ -55,7 +55,8 @@ import { StateFileReader } from "./state-file.ts";
 /** What recovery is told. */
 export interface RecoveryOptions {
   readonly identity: Identity;
-  readonly segmentBytes: number;
+  /** Size of the segment that is made when there is none to go on with: the start waits for its zeros. */
+  readonly startSegmentBytes: number;
   /** 32 random hexadecimal digits; used when something that was promised is lost. */
   readonly randomId: () => string;
   /** A random number below 2^32, for salts. */
@@ -355,7 +356,11 @@ export function recover(files: Files, options: RecoveryOptions): RecoveredLog {
     spare = undefined;
   }
   if (active === undefined) {
-    const header = newSegmentHeader(nextSequence++, options, meta.clusterId);
+    const header = newSegmentHeader(
+      nextSequence++,
+      { segmentBytes: options.startSegmentBytes, randomSalt: options.randomSalt },
+      meta.clusterId,
+    );
     prepareSegment(files, header);
     active = freshSegment(header, previous);
   }

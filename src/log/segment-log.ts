@@ -227,7 +227,7 @@ export class SegmentLog {
     };
   }
 
-  /** The most that one write may take: what a fresh segment holds. */
+  /** The most that one write may take: what a prepared segment holds. The first may hold less, and is left then. */
   get writeBytesMax(): number {
     return this.#limits.segmentBytes - SEGMENT_DATA_START;
   }
@@ -240,11 +240,11 @@ export class SegmentLog {
     assert(this.#inFlight === undefined, "Exactly one write is in flight");
     if (this.#cutTo !== undefined) return false;
     const bytes = write.end - write.start;
-    if ((this.#isSealed || !this.#hasRoom(bytes)) && !this.#roll(commitIndex)) return false;
+    // One roll is enough but for a spare that is smaller than others.
+    while (this.#isSealed || !this.#hasRoom(bytes)) if (!this.#roll(commitIndex)) return false;
     const { active } = this.segments;
     const file = this.#file;
     assert(file !== undefined, "The active segment is open");
-    assert(this.#hasRoom(bytes), `A write of ${bytes} bytes fits a fresh segment`);
     assert(
       write.firstIndex === active.chain.index + 1,
       `Index ${write.firstIndex} follows ${active.chain.index}`,
@@ -377,7 +377,10 @@ export class SegmentLog {
     this.reader.forget();
     this.entries.forget();
     const dropped: LiveSegment[] = [];
-    while (this.segments.hasActive && this.segments.active.firstIndex > end.index)
+    // One that holds no entry loses none, and may be on its way into the manifest.
+    const isBehind = ({ firstIndex, chain }: LiveSegment): boolean =>
+      firstIndex > end.index && chain.index > end.index;
+    while (this.segments.hasActive && isBehind(this.segments.active))
       dropped.push(this.segments.dropNewest());
     if (this.segments.hasActive) this.#shorten(this.segments.active, end);
     this.#end = end;

@@ -14,6 +14,7 @@ import {
   encodeChecked,
   encodeStateSlot,
   type HardState,
+  inLogOrder,
   MANIFEST_FILE,
   type Manifest,
   type SealedSegment,
@@ -33,6 +34,8 @@ export type LogEvent =
 /** Limits of the log. */
 export interface LogLimits {
   readonly segmentBytes: number;
+  /** Size of a segment that a start has to wait for, as the first of all is; `segmentBytes` when absent. */
+  readonly startSegmentBytes?: number;
   /** Free space below which the node takes no more records. */
   readonly reserveBytes: number;
   readonly slabBytes: number;
@@ -255,9 +258,7 @@ export class Upkeep {
     if (at === 0) this.#isDeriving = false;
     this.#segments.replace(old, fresh);
     const known = this.#manifest.segments.filter((sealed) => sealed.sequence !== old.sequence);
-    const segments = [...known, sealedOf(fresh)].sort(
-      (left, right) => left.firstIndex - right.firstIndex,
-    );
+    const segments = inLogOrder([...known, sealedOf(fresh)]);
     const incoming = this.#manifest.incoming.filter((noted) => noted !== sequence);
     const openFrom = this.#openFrom(segments);
     this.#switchManifest({ ...this.#manifest, segments, openFrom, incoming }, () => {
@@ -414,9 +415,7 @@ export class Upkeep {
       segment.isDerived = true;
       segment.deltaBytes = this.#disk.files.size(fileName(sequence, "delta")) ?? 0;
       const others = this.#manifest.segments.filter((known) => known.sequence !== sequence);
-      const segments = [...others, sealedOf(segment)].sort(
-        (left, right) => left.firstIndex - right.firstIndex,
-      );
+      const segments = inLogOrder([...others, sealedOf(segment)]);
       const openFrom = this.#openFrom(segments);
       this.#switchManifest({ ...this.#manifest, segments, openFrom }, () => {
         const bytes = this.#disk.files.map(fileName(sequence, "index"));

@@ -250,7 +250,7 @@ export class Replica {
     const { hardState } = options.identity;
     const recovered = recover(disk.files, {
       identity: options.identity,
-      segmentBytes: options.limits.segmentBytes,
+      startSegmentBytes: options.limits.startSegmentBytes ?? options.limits.segmentBytes,
       randomId: options.randomId,
       randomSalt: options.randomSalt,
       fold: (item) => {

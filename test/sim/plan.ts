@@ -64,6 +64,7 @@ const KIB = 1024;
 export function drawPlan(prng: Prng): Plan {
   const pick = <T>(choices: readonly T[]): T => choices[prng.below(choices.length)] as T;
   const reclaim = prng.fork("reclaim");
+  const start = prng.fork("start");
   const segmentBytes = pick([64, 64, 128, 256]) * KIB;
   const ttl = pick([TTL_MS_HUGE, TTL_MS_HUGE, 2000]);
   const keysMax = pick([KEYS_MAX_HUGE, KEYS_MAX_HUGE, 12]);
@@ -82,6 +83,8 @@ export function drawPlan(prng: Prng): Plan {
       slabBytes: pick([16, 32, 48]) * KIB,
       tailBytes: pick([16, 64, 256]) * KIB,
       mergeBytesMin: pick([512, 2048, 1 << 20]),
+      // With the least, a start's first write fits nowhere but in the next segment.
+      startSegmentBytes: [segmentBytes, 4200, 5 * KIB][start.below(3)] as number,
       segmentsKept: [0, 0, 1, 3][reclaim.below(4)] as number,
       reclaimBytesPerSecond: [64 * KIB, 1 << 22, 1 << 30][reclaim.below(3)] as number,
     },

@@ -111,7 +111,7 @@ export function recoverFrom(files: SimDirectory): Recovered {
       randomId: () => CLUSTER_ID,
       startsAlone: true,
     }),
-    segmentBytes: 65_536,
+    startSegmentBytes: 65_536,
     randomId: () => CLUSTER_ID,
     randomSalt: () => ++salt,
     fold: (item) => folded.push(item.kind),

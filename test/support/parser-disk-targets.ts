@@ -278,7 +278,7 @@ export const DISK_TARGETS: readonly ParserTarget[] = [
     try {
       recover(files, {
         identity: openIdentity(files, { nodeId: "node1", randomId: () => ID, startsAlone: true }),
-        segmentBytes: 1 << 16,
+        startSegmentBytes: 1 << 16,
         randomId: () => ID,
         randomSalt: () => 7,
         fold: () => undefined,

@@ -37,10 +37,13 @@ class World {
   syncedIndex = 0;
   unapplied: SealedEntry[] = [];
   term = 1;
+  /** Small enough in every other world that the very first write may not fit. */
+  readonly #startSegmentBytes: number;
   #salt = 1;
 
   constructor(seed: number) {
     this.prng = new Prng(seed);
+    this.#startSegmentBytes = seed % 2 === 0 ? LIMITS.segmentBytes : 5000;
     this.disk = new SimDisk({ prng: this.prng.fork("disk"), writesOnce: true });
     const identity = openIdentity(this.disk.files, { nodeId: "b", randomId, startsAlone: false });
     const nobody = identity.hardState.membership;
@@ -54,7 +57,7 @@ class World {
     const replayed: number[] = [];
     const recovered = recover(files, {
       identity: { ...identity, hardState: { ...identity.hardState, term: 1e6 } },
-      segmentBytes: LIMITS.segmentBytes,
+      startSegmentBytes: this.#startSegmentBytes,
       randomId,
       randomSalt: () => ++this.#salt,
       fold: () => undefined,

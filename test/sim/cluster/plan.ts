@@ -97,6 +97,7 @@ const KIB = 1024;
 /** Draws the plan of a world. */
 export function drawClusterPlan(prng: Prng): ClusterPlan {
   const reclaim = prng.fork("reclaim");
+  const start = prng.fork("start");
   const pick = <T>(choices: readonly T[]): T => choices[prng.below(choices.length)] as T;
   const segmentBytes = pick([16, 16, 32, 64]) * KIB;
   const tickMs = pick([20, 50, 50]);
@@ -129,6 +130,8 @@ export function drawClusterPlan(prng: Prng): ClusterPlan {
       slabBytes: Math.min(pick([4, 8, 16]) * KIB, segmentBytes / 2),
       tailBytes: pick([8, 32, 256]) * KIB,
       mergeBytesMin: pick([256, 1024, 1 << 20]),
+      // With the least, a start's first write fits nowhere but in the next segment.
+      startSegmentBytes: [segmentBytes, 4200, 5 * KIB][start.below(3)] as number,
       segmentsKept: [0, 1, 1, 4][reclaim.below(4)] as number,
       reclaimBytesPerSecond: [1 << 18, 1 << 22, 1 << 30][reclaim.below(3)] as number,
     },

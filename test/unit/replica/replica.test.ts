@@ -106,6 +106,20 @@ test("segments are rolled, derived and merged while writing goes on, and start t
   expect(node.replica.state.keys.size).toBe(80);
 });
 
+test("the segment that a start waits for is small, and what does not fit into it stands in the next", () => {
+  const limits = { ...SMALL.limits, startSegmentBytes: 5000 };
+  let node = SimNode.ready(simDisk(), { limits });
+  expect(node.disk.files.size(fileName(1, "log"))).toBe(5000);
+  const topic = node.topic("t");
+  node.produce(topic, "x".repeat(30_000));
+  node.produce(topic, "y");
+  node = node.crashed({ limits });
+  node.produce(topic, "z".repeat(30_000));
+
+  expect(node.texts(topic)).toEqual(["x".repeat(30_000), "y", "z".repeat(30_000)]);
+  expect(node.replica.log.counts.segments).toBe(2);
+});
+
 test("a reader that waits is woken by its record, and by the end of its topic", () => {
   const node = SimNode.ready(simDisk());
   const topic = node.topic("t", 2);

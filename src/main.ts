@@ -7,7 +7,7 @@ import { parseCommand, runCommand } from "./cli/mod.ts";
 import { ClusterTransport } from "./cluster/mod.ts";
 import { advertisedUrl, type Config, insecureReason, limits, loadConfig } from "./config/mod.ts";
 import { HttpServer } from "./http/mod.ts";
-import { lockDirectory, type OpenedDisk, openDisk } from "./io/mod.ts";
+import { Listener, lockDirectory, type OpenedDisk, openDisk } from "./io/mod.ts";
 import { InvariantError } from "./lib/assert.ts";
 import { EXIT_CODES, FatalError, type FatalReason } from "./lib/fatal.ts";
 import { createLogger, type Logger } from "./lib/logger.ts";
@@ -135,7 +135,8 @@ async function start(
   );
   logger.info("disk", { kind: disk.kind, reason });
 
-  const http = new HttpServer({ config, logger, version });
+  const findListener = (port: number): Listener | undefined => Listener.find(port);
+  const http = new HttpServer({ config, logger, version, findListener });
   const clock = { wallMs: Date.now, monotonicMs: () => performance.now() };
   // A member answers that it is not ready while it waits for the others; a node that is alone has nothing to wait for.
   const waiting = config.cluster && (await http.start(WAITING));

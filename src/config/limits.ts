@@ -101,6 +101,12 @@ export const STREAM_PIECE_BYTES = 65_536;
 export const STREAM_STALL_MS = 60_000;
 /** Topics of one listing. */
 export const TOPIC_LIST_MAX = 1000;
+/** Connections to one node: each takes some 2 KiB of memory at rest, and a descriptor. */
+export const CONNECTIONS_MAX = 20_000;
+/** Share of the process's descriptors that connections may take: the log's files need some, too. */
+export const CONNECTION_DESCRIPTORS_SHARE = 0.75;
+/** Milliseconds between two looks at how many there are: thousands may come in between, and wait or go. */
+export const CONNECTION_LOOK_MS = 100;
 /** Seconds without traffic after which a connection is closed: the longest Bun knows, above every wait. */
 export const CONNECTION_IDLE_S = 255;
 /** Milliseconds between two looks at deadlines: timeouts are this exact, and no request has a timer. */

@@ -8,6 +8,16 @@ import type { ProduceRequest } from "../model/produce.ts";
 import type { RecordSlice } from "../model/record.ts";
 import type { Transaction, TransactionOutcome } from "../model/transaction.ts";
 
+/** The socket that the server listens on, as the operating system knows it. */
+export interface ListenerPort {
+  /** Descriptors that the process may have, of all kinds. */
+  readonly descriptorsMax: number;
+  /** Connections that are open, to within a few dozen. */
+  connections(): number;
+  /** Lets connections come, or wait. Returns whether it does. */
+  setAccepting(isAccepting: boolean): boolean;
+}
+
 /** `sealed` goes to the log; `rocket` stays in memory. */
 export type WriteMode = "sealed" | "rocket";
 

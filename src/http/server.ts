@@ -9,9 +9,10 @@ import { Admission } from "./admission.ts";
 import { Alarms } from "./alarms.ts";
 import { createApp } from "./app.ts";
 import { Authority } from "./auth.ts";
+import { ConnectionLimit } from "./connection-limit.ts";
 import { ErrorReplies } from "./errors.ts";
 import { Lifecycle } from "./lifecycle.ts";
-import type { BrokerPort } from "./ports.ts";
+import type { BrokerPort, ListenerPort } from "./ports.ts";
 import type { HttpRooms } from "./rooms.ts";
 import { allRoutes } from "./routes.ts";
 import { HttpStats, type TopicTraffic } from "./stats.ts";
@@ -45,6 +46,9 @@ export class HttpServer {
   readonly #deadlines: WriteDeadlines;
   readonly #lifecycle = new Lifecycle();
   readonly #stats = new HttpStats();
+  readonly #findListener: (port: number) => ListenerPort | undefined;
+  #connections: ConnectionLimit | undefined;
+  #look: ReturnType<typeof setInterval> | undefined;
   #server: Bun.Server<unknown> | undefined;
   #rooms: Writable<HttpRooms> | undefined;
 
@@ -52,8 +56,11 @@ export class HttpServer {
     readonly config: Config;
     readonly logger: Logger;
     readonly version: string;
+    /** Finds the socket that listens at a port; without it connections are neither counted nor bounded. */
+    readonly findListener?: (port: number) => ListenerPort | undefined;
   }) {
     this.#config = options.config;
+    this.#findListener = options.findListener ?? (() => undefined);
     this.#logger = options.logger.room("http");
     this.#version = options.version;
     this.#admission = new Admission(options.config.inflightBytesMax);
@@ -76,7 +83,11 @@ export class HttpServer {
   get probe(): HttpProbe {
     const [stats, waiters, admission] = [this.#stats, this.#waiters, this.#admission];
     const deadlines = this.#deadlines;
+    const connections = (): number => this.#connections?.connections ?? 0;
     return {
+      get connections() {
+        return connections();
+      },
       get routes() {
         return stats.routes;
       },
@@ -127,8 +138,23 @@ export class HttpServer {
     this.#server = server;
     this.#lifecycle.keeper = (request) => server.timeout(request, 0);
     const port = server.port ?? config.httpPort;
-    this.#logger.info("listening", { host: config.httpHost, port, tls: config.tls !== undefined });
+    this.#boundConnections(port);
+    this.#logger.info("listening", {
+      host: config.httpHost,
+      port,
+      tls: config.tls !== undefined,
+      connections_max: this.#connections?.connectionsMax,
+    });
     return { port, url: server.url.href.replace(/\/$/, "") };
+  }
+
+  #boundConnections(port: number): void {
+    const listener = this.#findListener(port);
+    if (listener === undefined) return;
+    const connections = new ConnectionLimit(listener, this.#logger);
+    this.#connections = connections;
+    this.#look = setInterval(() => connections.look(), limits.CONNECTION_LOOK_MS);
+    this.#look.unref();
   }
 
   /** Serves from `backend` from now on: what was there before had nothing to give. */
@@ -144,6 +170,7 @@ export class HttpServer {
   async stop(): Promise<void> {
     const server = this.#server;
     this.#server = undefined;
+    clearInterval(this.#look);
     this.#lifecycle.stop();
     if (server !== undefined) {
       const graceful = server.stop(false);
@@ -166,6 +193,7 @@ export class HttpServer {
 
 /** Numbers of the room. */
 export interface HttpProbe {
+  readonly connections: number;
   readonly routes: HttpStats["routes"];
   readonly tailReaders: number;
   readonly longPolls: number;

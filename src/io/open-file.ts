@@ -8,6 +8,8 @@ import { pathOf } from "./files.ts";
 
 /** An open descriptor with the name it was opened by. */
 export class OpenFile implements DiskFile {
+  /** How many this thread has open. */
+  static count = 0;
   readonly name: string;
   readonly #descriptor: number;
   #isOpen = true;
@@ -16,11 +18,13 @@ export class OpenFile implements DiskFile {
   constructor(directory: string, name: string) {
     this.name = name;
     this.#descriptor = attempt(`open ${name}`, () => openSync(pathOf(directory, name), "r+"));
+    OpenFile.count += 1;
   }
 
   close(): void {
     if (!this.#isOpen) return;
     this.#isOpen = false;
+    OpenFile.count -= 1;
     attempt(`close ${this.name}`, () => closeSync(this.#descriptor));
   }
 

@@ -15,6 +15,7 @@ export interface RouteNumbers {
 /** Counts of the HTTP room. */
 export interface HttpNumbers {
   readonly routes: Iterable<RouteNumbers>;
+  readonly connections: number;
   readonly tailReaders: number;
   readonly longPolls: number;
   /** Queries and joins that run. */

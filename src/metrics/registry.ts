@@ -58,6 +58,7 @@ const httpMetrics = ({ http }: MetricsSources) => [
       }
     },
   ),
+  gauge("ayder_http_connections", "Connections that are open, roughly.", () => http.connections),
   gauge("ayder_http_tail_readers", "Streams that are open.", () => http.tailReaders),
   gauge("ayder_http_long_polls", "Reads that wait for a record.", () => http.longPolls),
   gauge("ayder_http_queries", "Queries and joins that run.", () => http.streams),

@@ -1,5 +1,5 @@
 // Connections that are open and silent cost little memory and hold nobody up. `IDLE_CONNECTIONS=19000` is the long run: it wants
-// as many descriptors.
+// a third more descriptors.
 
 import { expect, test } from "bun:test";
 import { readFileSync } from "node:fs";

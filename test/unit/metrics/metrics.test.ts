@@ -22,6 +22,7 @@ function sources(changes: Partial<MetricsSources> = {}): MetricsSources {
   byStatus[404] = 1;
   const http = {
     routes: [{ method: "GET", route: "/a", byStatus, latency }],
+    connections: 5,
     tailReaders: 1,
     longPolls: 2,
     streams: 1,

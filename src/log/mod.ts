@@ -36,7 +36,7 @@ export { type DiskJob, type JobResult, runJob } from "./jobs.ts";
 export { chainOf, type LiveSegment } from "./live-segment.ts";
 export type { HardState } from "./metadata.ts";
 export { partitionKey } from "./offset-index.ts";
-export { recover } from "./recovery.ts";
+export { type RecoveredLog, type RecoveryOptions, recover } from "./recovery.ts";
 export { Restore } from "./restore.ts";
 export { type SealedWrite, SegmentLog } from "./segment-log.ts";
 export type { StoredSlice } from "./segment-reader.ts";

@@ -3,14 +3,13 @@
 // runs this very class.
 
 import { BrokerState } from "../broker/mod.ts";
-import { isKvCommand, KvState } from "../kv/mod.ts";
+import { KvState } from "../kv/mod.ts";
 import { assert } from "../lib/assert.ts";
 import { type ByteWriter, viewOf } from "../lib/bytes.ts";
 import { FatalError } from "../lib/fatal.ts";
 import type { Logger } from "../lib/logger.ts";
 import {
   type ChainEnd,
-  chainOf,
   type Disk,
   type HardState,
   type Identity,
@@ -19,16 +18,10 @@ import {
   newEntryHeader,
   partitionKey,
   readEntryHeader,
-  recover,
   SegmentLog,
 } from "../log/mod.ts";
 import { isAlone, isMember, type Membership } from "../model/cluster.ts";
-import {
-  COMMAND,
-  COMMAND_HEADER_BYTES,
-  type ControlCommand,
-  putCommand,
-} from "../model/command-codec.ts";
+import { COMMAND_HEADER_BYTES, type ControlCommand, putCommand } from "../model/command-codec.ts";
 import { type Refusal, refuse } from "../model/errors.ts";
 import type { Ack, ProduceSink } from "../model/produce.ts";
 import {
@@ -39,15 +32,18 @@ import {
   step,
   termAt,
 } from "../raft/mod.ts";
-import { Applier } from "./apply.ts";
-import { Batcher, type SealedEntry } from "./batcher.ts";
+import { guessHttpUrl, isOtherThan, peersOf } from "./addresses.ts";
+import type { Applier } from "./apply.ts";
+import { Batcher } from "./batcher.ts";
 import { Concerns, type WriteConcern } from "./concerns.ts";
 import { FileReceiver, FileSender, type PieceHead } from "./file-transfer.ts";
 import { Followers } from "./followers.ts";
+import { Gathering } from "./gathering.ts";
 import { Intake } from "./intake.ts";
 import { namespaceWish } from "./key-changes.ts";
 import { type Clock, LogTime } from "./log-time.ts";
 import { Members } from "./members.ts";
+import { PeerClocks } from "./peer-clocks.ts";
 import {
   decodePeer,
   encodeEntriesHead,
@@ -60,7 +56,9 @@ import {
 import type { PeerAddress, PeerHello, RequestTurn, Transport } from "./ports.ts";
 import { Reads } from "./reads.ts";
 import { RecordRepairs } from "./record-repairs.ts";
+import { recoverState } from "./recovered-state.ts";
 import { Repairs } from "./repairs.ts";
+import { UnappliedEntries } from "./unapplied.ts";
 import { EntryCallbacks, RecordWishes } from "./waiters.ts";
 
 /** What a replica is told about its part in a cluster. */
@@ -103,10 +101,6 @@ export interface ReplicaOptions {
 const WOKEN_PER_TURN_MAX = 200;
 /** Without a write for this long, a frame makes the last batch certain. */
 const IDLE_FRAME_MS = 50;
-/** A write that could be submitted waits at most this long for the requests that are arriving. */
-const GATHER_MS_MAX = 1;
-/** Passes of the event loop in a row that brought nothing: nobody is in the middle of sending. */
-const EMPTY_PASSES = 2;
 const ROOM_INTERVAL_MS = 1000;
 const UPKEEP_INTERVAL_MS = 50;
 /** Every sealed segment is verified once in this time, and no two in less than that. */
@@ -115,8 +109,6 @@ const SCRUB_INTERVAL_MS_MIN = 1000;
 /** Of one follower: what may be on its way to it. */
 const INFLIGHT_BYTES_MAX = 4 << 20;
 const INFLIGHT_MESSAGES_MAX = 256;
-/** Clocks that differ by less agree. */
-const CLOCKS_AGREE_MS = 10_000;
 /** A new leader looks for so long whether clocks agree with its own: those of the others come with their answers. */
 const CLOCKS_WAIT_MS = 5000;
 /** A node that starts asks for the commit index of a current leader this often. */
@@ -190,13 +182,10 @@ export class Replica {
   readonly #sender: FileSender;
   readonly #receiver: FileReceiver;
   #incoming: IncomingFiles | undefined;
-  #unapplied: SealedEntry[] = [];
-  #unappliedBytes = 0;
+  readonly #unapplied = new UnappliedEntries();
   readonly #header = newEntryHeader();
   #appliedChain: ChainEnd;
-  /** Clocks of the peers when they last spoke, and when that was. */
-  readonly #peerClocks = new Map<string, { readonly wallMs: number; readonly atMs: number }>();
-  readonly #lastContactMs = new Map<string, number>();
+  readonly #peerClocks: PeerClocks;
   /** The lives that the membership in force means, by node. */
   readonly #lives = new Map<string, string>();
   #isReady = false;
@@ -214,14 +203,7 @@ export class Replica {
   #hasHandedOver = false;
   /** Until when a new leader may step forward to its clock. */
   #stepUntilMs = Number.NEGATIVE_INFINITY;
-  /** Requests that the batcher had when the loop last passed, and when waiting for more ends. */
-  #gathered = 0;
-  #emptyPasses = 0;
-  /** Requests submitted so far, those of the write in flight, and how many were under way when the last one ended. */
-  #submitted = 0;
-  #inFlight = 0;
-  #expected = 0;
-  #gatherUntilMs = 0;
+  readonly #gathering = new Gathering();
   #lastRoomMs = 0;
   /** Grows whenever a floor rises or a topic goes. */
   #floorsVersion = 0;
@@ -236,6 +218,7 @@ export class Replica {
     const { disk, cluster } = options;
     this.#disk = disk;
     this.clock = options.clock;
+    this.#peerClocks = new PeerClocks(options.clock);
     this.transport = options.transport;
     this.#requestTurn = options.requestTurn;
     this.logger = options.logger;
@@ -245,34 +228,24 @@ export class Replica {
     this.#scrubPassMs = options.limits.scrubPassMs ?? SCRUB_PASS_MS;
     this.sink = options.sink;
 
-    let applier: Applier | undefined;
-    let folded: Membership | undefined;
-    const { hardState } = options.identity;
-    const recovered = recover(disk.files, {
+    const {
+      log: recovered,
+      applier,
+      hardState,
+    } = recoverState(disk.files, this.state, this.kv, {
       identity: options.identity,
       startSegmentBytes: options.limits.startSegmentBytes ?? options.limits.segmentBytes,
       randomId: options.randomId,
       randomSalt: options.randomSalt,
-      fold: (item) => {
-        if (isKvCommand(item.kind)) this.kv.fold(item);
-        else this.state.fold(item);
-        const command = item.kind === COMMAND.configured ? item.control() : undefined;
-        if (command?.kind === "configured") folded = command.membership;
-      },
-      replay: (bytes, view, at, header) => {
-        applier ??= new Applier(this.state, this.kv, header.index - 1);
-        applier.apply(bytes, view, at, header);
-      },
       report: (event, fields) => options.logger.warn(event, fields),
     });
+    this.#hardState = hardState;
+    this.#applier = applier;
     this.identity = { ...options.identity, meta: recovered.meta };
     const { nodeId, clusterId, incarnation } = recovered.meta;
     this.self = { nodeId, clusterId, incarnation, httpUrl: cluster.httpUrl };
     const end = recovered.active.chain;
     this.#appliedChain = recovered.appliedChain;
-    this.state.topicIdMax = Math.max(this.state.topicIdMax, recovered.topicIdMax);
-    this.#applier = applier ?? new Applier(this.state, this.kv, this.#appliedChain.index);
-    assert(this.#applier.appliedIndex === this.#appliedChain.index, "What is committed is applied");
     this.#applier.onChange = (topic, partition) => {
       if (partition < 0) {
         this.#floorsVersion += 1;
@@ -296,7 +269,6 @@ export class Replica {
       if (namespace.changedIndex === 0) this.wishes.grant(namespaceWish(undefined), index + 1);
     };
     this.replayedEntries = recovered.replayedEntries;
-    this.kv.foldedIndex = this.#appliedChain.index - this.replayedEntries;
     this.log = new SegmentLog({
       disk,
       recovered,
@@ -306,19 +278,7 @@ export class Replica {
     for (const bytes of recovered.unapplied) {
       const view = viewOf(bytes);
       readEntryHeader(view, 0, this.#header);
-      this.#noteUnapplied({ index: this.#header.index, bytes, view, at: 0, slab: undefined });
-    }
-    // A membership that was replayed and not saved before the end is saved now; it holds from there on. So is one that came
-    // with files in place of entries: what this node knew before it had them is older.
-    const replayed = this.#applier.configured;
-    this.#hardState = hardState;
-    if (folded !== undefined && folded.epoch > hardState.membership.epoch) {
-      const configurationIndex = this.#appliedChain.index - this.replayedEntries;
-      this.#hardState = { ...hardState, configurationIndex, membership: folded };
-    }
-    if (replayed !== undefined && replayed.index > this.#hardState.configurationIndex) {
-      const { index: configurationIndex, membership } = replayed;
-      this.#hardState = { ...hardState, configurationIndex, membership };
+      this.#unapplied.add({ index: this.#header.index, bytes, view, at: 0, slab: undefined });
     }
     this.#applier.onConfigured = (membership, index) => this.#saveMembership(membership, index);
     this.#time = new LogTime(options.clock, end.timestampMs);
@@ -342,7 +302,7 @@ export class Replica {
       inflightBytesMax: INFLIGHT_BYTES_MAX,
       inflightMessagesMax: INFLIGHT_MESSAGES_MAX,
     });
-    if (this.#hardState !== hardState) this.log.saveState(this.#hardState);
+    if (this.#hardState !== recovered.hardState) this.log.saveState(this.#hardState);
     this.concerns = new Concerns(cluster.writeConcern);
     this.reads = new Reads(
       () => this.clock.monotonicMs(),
@@ -359,7 +319,7 @@ export class Replica {
       writeBytesMax: this.log.writeBytesMax,
       nextIndex: () => this.#propose(),
     });
-    this.batcher.onSeal = (entry) => this.#noteUnapplied(entry);
+    this.batcher.onSeal = (entry) => this.#unapplied.add(entry);
     this.#followers = new Followers({
       raft: this.raft,
       log: this.log,
@@ -494,18 +454,12 @@ export class Replica {
 
   /** When a peer last said anything: milliseconds ago, `Infinity` for never. */
   lastContactMs(nodeId: string): number {
-    return this.clock.monotonicMs() - (this.#lastContactMs.get(nodeId) ?? Number.NEGATIVE_INFINITY);
+    return this.#peerClocks.silentMs(nodeId);
   }
 
   /** Whether the configured list names other nodes than belong to the cluster: then it only supplies addresses. */
   get isListOther(): boolean {
-    const { addresses } = this.#cluster;
-    const { members } = this.membership;
-    return (
-      addresses.length > 0 &&
-      (addresses.length !== members.length ||
-        !addresses.every((listed) => members.some(({ nodeId }) => nodeId === listed.nodeId)))
-    );
+    return isOtherThan(this.#cluster.addresses, this.membership);
   }
 
   /** The time for an entry that is opened now. */
@@ -521,7 +475,7 @@ export class Replica {
     if (this.#isLeading && !this.#isStopping) {
       // The one that takes over must have everything: nothing is added meanwhile.
       if (this.raft.transferee !== undefined) return HANDING_OVER;
-      return this.#unappliedBytes > UNCOMMITTED_BYTES_MAX ? NO_QUORUM : undefined;
+      return this.#unapplied.bytes > UNCOMMITTED_BYTES_MAX ? NO_QUORUM : undefined;
     }
     if (this.#isStopping) return STOPPING;
     const { leaderId, nodeId } = this.raft;
@@ -543,11 +497,7 @@ export class Replica {
     if (said !== undefined && said !== "") return said;
     const member = this.membership.members.find((known) => known.nodeId === nodeId);
     if (member !== undefined && member.httpUrl !== "") return member.httpUrl;
-    // Until it was met, a node is taken to serve one port above the one it talks to its peers on.
-    const address = this.#cluster.addresses.find((known) => known.nodeId === nodeId);
-    if (address === undefined) return "";
-    const host = address.host.includes(":") ? `[${address.host}]` : address.host;
-    return `http://${host}:${address.port + 1}`;
+    return guessHttpUrl(nodeId, this.#cluster.addresses);
   }
 
   /** Adds a produce that waits for the entry now being built. */
@@ -658,8 +608,7 @@ export class Replica {
       const event = this.log.completed(completion);
       if (event === undefined) continue;
       if (event.kind === "synced") {
-        // Whoever is answered now and whoever came meanwhile: about as many as may send again.
-        this.#expected = this.#inFlight + this.batcher.added - this.#submitted;
+        this.#gathering.synced(this.batcher.added);
         const term = termAt(this.raft, event.index) ?? 0;
         this.#take(step(this.raft, { kind: "persisted", index: event.index, term }));
         this.concerns.synced(event.index, this.raft.commitIndex, this.sink);
@@ -688,19 +637,7 @@ export class Replica {
   }
 
   #meetPeers(membership: Membership): void {
-    const peers: PeerAddress[] = [];
-    for (const { nodeId, address } of membership.members) {
-      if (nodeId === this.self.nodeId) continue;
-      const listed = this.#cluster.addresses.find((known) => known.nodeId === nodeId);
-      const at = listed ?? addressOf(nodeId, address);
-      if (at !== undefined) peers.push(at);
-    }
-    // Nodes of the list that do not belong yet may ask which cluster this is.
-    for (const listed of this.#cluster.addresses) {
-      if (listed.nodeId === this.self.nodeId) continue;
-      if (!peers.some(({ nodeId }) => nodeId === listed.nodeId)) peers.push(listed);
-    }
-    this.transport.setPeers(peers);
+    this.transport.setPeers(peersOf(this.self.nodeId, membership, this.#cluster.addresses));
   }
 
   #saveMembership(membership: Membership, configurationIndex: number): void {
@@ -746,9 +683,7 @@ export class Replica {
       this.logger.warn("peer_message_malformed", { node: from.nodeId, bytes: bytes.length });
       return;
     }
-    const atMs = this.clock.monotonicMs();
-    this.#lastContactMs.set(from.nodeId, atMs);
-    this.#peerClocks.set(from.nodeId, { wallMs: peer.wallMs, atMs });
+    this.#peerClocks.heard(from.nodeId, peer.wallMs);
     if (peer.kind === "talk" && peer.talk.kind === "empty") this.#welcome(from);
     if (from.clusterId !== this.self.clusterId) return;
     if (peer.kind === "talk") {
@@ -1015,7 +950,7 @@ export class Replica {
 
   get #isDrained(): boolean {
     if (!this.batcher.isEmpty || !this.log.isIdle) return false;
-    return this.raft.role !== "leader" || this.#unapplied.length === 0;
+    return this.raft.role !== "leader" || this.#unapplied.isEmpty;
   }
 
   get #canHandOver(): boolean {
@@ -1086,26 +1021,9 @@ export class Replica {
   /** A new leader takes up the time of day, once, if a majority agrees on what that is. */
   #stepForward(): void {
     const isOver = this.raft.role !== "leader" || this.clock.monotonicMs() > this.#stepUntilMs;
-    if (isOver || !this.#clocksAgree()) return;
+    if (isOver || !this.#peerClocks.agree(this.membership.voters, this.self.nodeId)) return;
     this.#stepUntilMs = Number.NEGATIVE_INFINITY;
     this.#time.stepForward();
-  }
-
-  /** Whether a majority of the clocks, this node's among them, are near each other. */
-  #clocksAgree(): boolean {
-    const { voters } = this.membership;
-    const wallMs = this.clock.wallMs();
-    const monotonicMs = this.clock.monotonicMs();
-    const near = voters.filter((nodeId) => {
-      if (nodeId === this.self.nodeId) return true;
-      const peer = this.#peerClocks.get(nodeId);
-      // The own clock may have jumped since the peer spoke.
-      return (
-        peer !== undefined &&
-        Math.abs(peer.wallMs + monotonicMs - peer.atMs - wallMs) < CLOCKS_AGREE_MS
-      );
-    });
-    return near.length > voters.length / 2;
   }
 
   /** Leads no more: pending state is nobody's, and what is not committed has an outcome that nobody here knows. */
@@ -1125,32 +1043,14 @@ export class Replica {
 
   /** Entries from `index` on are no longer of the log: another leader has others in their place. */
   #truncate(index: number): void {
-    const at = this.#unapplied.findIndex((entry) => entry.index >= index);
-    const first = this.#unapplied[at];
-    assert(first !== undefined && first.index === index, `Entry ${index} is not applied`);
-    const before = this.#unapplied[at - 1];
-    let end = this.#appliedChain;
-    if (before !== undefined) {
-      readEntryHeader(before.view, before.at, this.#header);
-      end = chainOf(this.#header);
-    }
+    const { first, end } = this.#unapplied.cutAt(index, this.#appliedChain);
     this.logger.warn("log_truncated", {
       after_index: end.index,
       last_index: this.batcher.chain.index,
     });
     this.batcher.cut(end, first);
     this.log.cut(end);
-    for (const entry of this.#unapplied.splice(at)) this.#forgetUnapplied(entry);
-  }
-
-  #noteUnapplied(entry: SealedEntry): void {
-    this.#unapplied.push(entry);
-    this.#unappliedBytes += entry.view.getUint32(entry.at, true);
-  }
-
-  #forgetUnapplied(entry: SealedEntry): void {
-    this.#unappliedBytes -= entry.view.getUint32(entry.at, true);
-    if (entry.slab !== undefined) entry.slab.pins -= 1;
+    this.#unapplied.cut(index);
   }
 
   /** Puts control commands into an entry of their own, so that they stand between what came before and after. Returns its index. */
@@ -1192,18 +1092,9 @@ export class Replica {
   #applyCommitted(): void {
     // What is applied is committed and durable here.
     const until = Math.min(this.raft.commitIndex, this.log.syncedIndex);
-    if (this.appliedIndex >= until) return;
-    let count = 0;
-    for (const entry of this.#unapplied) {
-      if (entry.index > until) break;
-      const isEntry = readEntryHeader(entry.view, entry.at, this.#header);
-      assert(isEntry, "What was sealed is an entry");
-      this.#applier.apply(entry.bytes, entry.view, entry.at, this.#header);
-      this.#forgetUnapplied(entry);
-      count += 1;
-    }
-    this.#appliedChain = chainOf(this.#header);
-    this.#unapplied.splice(0, count);
+    const applied = this.#unapplied.apply(until, this.#applier);
+    if (applied === undefined) return;
+    this.#appliedChain = applied;
     this.#tellApplied();
     this.sink.submittedMs = this.#lastWriteMs;
     this.concerns.applied(this.appliedIndex, this.sink);
@@ -1219,20 +1110,10 @@ export class Replica {
     if (index > this.raft.appliedIndex) this.#take(step(this.raft, { kind: "applied", index }));
   }
 
-  /**
-   * Whether requests are still coming in: then the next pass of the event loop brings more of them into this write, and a
-   * write costs the processor as much as ten requests do. No timer: it ends when as many are here as were under way when
-   * the last write ended, when two passes bring nothing, or in time. What a leader sent is not waited with.
-   */
+  /** Whether a write waits for the requests that are coming in. What a leader sent is not waited with. */
   #isGathering(): boolean {
     if (this.batcher.queue.length > 0 || !this.#isLeading) return false;
-    if (this.batcher.added - this.#submitted >= this.#expected) return false;
-    this.#emptyPasses = this.batcher.added === this.#gathered ? this.#emptyPasses + 1 : 0;
-    if (this.#emptyPasses >= EMPTY_PASSES) return false;
-    this.#gathered = this.batcher.added;
-    const now = this.clock.monotonicMs();
-    if (this.#gatherUntilMs === 0) this.#gatherUntilMs = now + GATHER_MS_MAX;
-    return now < this.#gatherUntilMs;
+    return this.#gathering.isOn(this.batcher.added, this.clock);
   }
 
   #submit(): void {
@@ -1243,7 +1124,7 @@ export class Replica {
       this.wantTurn();
       return;
     }
-    this.#gatherUntilMs = 0;
+    this.#gathering.end();
     const write = this.batcher.take();
     if (write === undefined) return;
     if (!this.log.append(write, this.raft.commitIndex)) {
@@ -1252,8 +1133,7 @@ export class Replica {
       return;
     }
     this.batcher.queue.shift();
-    this.#inFlight = this.batcher.added - this.#submitted;
-    this.#submitted = this.batcher.added;
+    this.#gathering.submitted(this.batcher.added);
     this.#lastWriteMs = this.clock.monotonicMs();
   }
 }
@@ -1264,10 +1144,3 @@ const isCounted = ({ kind }: RaftMessage): boolean =>
   kind === "heartbeatReply" ||
   kind === "voteReply" ||
   kind === "preVoteReply";
-
-/** Reads `host:port`; undefined when it is none. */
-function addressOf(nodeId: string, address: string): PeerAddress | undefined {
-  const match = /^(?:\[([^\]]+)\]|([^:[\]]+)):(\d{1,5})$/.exec(address);
-  const host = match?.[1] ?? match?.[2];
-  return host === undefined ? undefined : { nodeId, host, port: Number(match?.[3]) };
-}

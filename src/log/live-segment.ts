@@ -89,6 +89,10 @@ export function newSegmentHeader(
   return { sequence, salt: options.randomSalt(), fileBytes: options.segmentBytes, clusterId };
 }
 
+/** Whether any entry stands in it. One in which the first write found no room ends without. */
+export const hasEntries = ({ firstIndex, chain }: LiveSegment): boolean =>
+  chain.index >= firstIndex;
+
 /** What the manifest says of a segment that has ended. */
 export const sealedOf = (segment: LiveSegment): SealedSegment => ({
   sequence: segment.sequence,

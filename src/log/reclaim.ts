@@ -15,7 +15,7 @@ import {
 import type { FileError, Files } from "./disk.ts";
 import type { FileSetHost } from "./file-set.ts";
 import { fileName, SEGMENT_DATA_START } from "./format.ts";
-import { archiveOf, type LiveSegment, nameOf, openArchive } from "./live-segment.ts";
+import { archiveOf, hasEntries, type LiveSegment, nameOf, openArchive } from "./live-segment.ts";
 import { type Floors, LiveShares, shareOf } from "./live-share.ts";
 import type { ArchiveFile, Manifest } from "./metadata.ts";
 import { IndexFile } from "./offset-index.ts";
@@ -164,7 +164,7 @@ export class Reclaimer {
   /** Begins what is worth it; false: nothing is. */
   #choose(sealed: readonly LiveSegment[], view: ReclaimView): boolean {
     const { host, segments, segmentsKept } = this.#options;
-    const logs = sealed.filter((segment) => segment.kind === "log");
+    const logs = sealed.filter((segment) => segment.kind === "log" && hasEntries(segment));
     const newest = new Set(segmentsKept === 0 ? [] : logs.slice(-segmentsKept));
     const isFree = (segment: LiveSegment): boolean =>
       segment.isDerived && !newest.has(segment) && !segment.isRepairing && segment.chain.index > 1;
@@ -361,8 +361,10 @@ export class Reclaimer {
     const { manifest } = host;
     const gone = new Set(olds.map(({ sequence }) => sequence));
     let { compacted } = segments;
-    for (const { kind, chain } of olds)
-      if (kind === "log" && chain.index > compacted.index) compacted = chain;
+    for (const old of olds) {
+      const { kind, chain } = old;
+      if (kind === "log" && hasEntries(old) && chain.index > compacted.index) compacted = chain;
+    }
     const archives: ArchiveFile[] = manifest.archives.filter(({ sequence }) => !gone.has(sequence));
     if (archive !== undefined) archives.push(archiveOf(archive));
     archives.sort((left, right) => left.firstIndex - right.firstIndex);

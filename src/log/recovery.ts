@@ -57,6 +57,8 @@ export interface RecoveryOptions {
   readonly identity: Identity;
   /** Size of the segment that is made when there is none to go on with: the start waits for its zeros. */
   readonly startSegmentBytes: number;
+  /** Size of those that are prepared while the log goes on: one that is smaller may not hold the next write, and goes. */
+  readonly segmentBytes: number;
   /** 32 random hexadecimal digits; used when something that was promised is lost. */
   readonly randomId: () => string;
   /** A random number below 2^32, for salts. */
@@ -220,6 +222,8 @@ export function recover(files: Files, options: RecoveryOptions): RecoveredLog {
   /** What no frame says to be durable: the last write of each open segment. */
   const lastWrites = new Map<string, { readonly from: number; readonly to: number }>();
   let spare: SegmentHeader | undefined;
+  const isLargeEnough = (header: SegmentHeader): boolean =>
+    header.fileBytes >= options.segmentBytes;
   let fault: { readonly segment: LiveSegment; readonly text: string } | undefined;
   for (const header of open) {
     const name = fileName(header.sequence, "log");
@@ -243,7 +247,7 @@ export function recover(files: Files, options: RecoveryOptions): RecoveredLog {
     lastWrites.set(name, { from: result.lastFrame, to: result.position });
     if (result.position === SEGMENT_DATA_START && result.fault === undefined && live.length > 0) {
       // Prepared, and never written. A second one was the spare of a roll whose write is lost.
-      if (spare === undefined) spare = header;
+      if (spare === undefined && isLargeEnough(header)) spare = header;
       else unneeded.push(name);
       continue;
     }
@@ -343,10 +347,12 @@ export function recover(files: Files, options: RecoveryOptions): RecoveredLog {
     }
     for (const header of behindFault) {
       const name = fileName(header.sequence, "log");
-      if (spare === undefined && isZeroFrom(files, name, SEGMENT_DATA_START, header.fileBytes))
-        spare = header;
+      const isEmpty = isZeroFrom(files, name, SEGMENT_DATA_START, header.fileBytes);
+      if (isEmpty && !isLargeEnough(header)) files.remove(name);
+      else if (isEmpty && spare === undefined) spare = header;
       else files.quarantine(name);
     }
+    files.syncDirectory();
   }
 
   let active = live.pop();

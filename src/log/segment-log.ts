@@ -17,7 +17,7 @@ import {
   readEntryHeader,
   SEGMENT_DATA_START,
 } from "./format.ts";
-import { freshSegment, type LiveSegment, nameOf, noteEntry } from "./live-segment.ts";
+import { freshSegment, hasEntries, type LiveSegment, nameOf, noteEntry } from "./live-segment.ts";
 import type { Floors } from "./live-share.ts";
 import type { HardState } from "./metadata.ts";
 import { GrowingIndex } from "./offset-index.ts";
@@ -240,11 +240,11 @@ export class SegmentLog {
     assert(this.#inFlight === undefined, "Exactly one write is in flight");
     if (this.#cutTo !== undefined) return false;
     const bytes = write.end - write.start;
-    // One roll is enough but for a spare that is smaller than others.
-    while (this.#isSealed || !this.#hasRoom(bytes)) if (!this.#roll(commitIndex)) return false;
+    if ((this.#isSealed || !this.#hasRoom(bytes)) && !this.#roll(commitIndex)) return false;
     const { active } = this.segments;
     const file = this.#file;
     assert(file !== undefined, "The active segment is open");
+    assert(this.#hasRoom(bytes), `A write of ${bytes} bytes fits a prepared segment`);
     assert(
       write.firstIndex === active.chain.index + 1,
       `Index ${write.firstIndex} follows ${active.chain.index}`,
@@ -533,8 +533,10 @@ export class SegmentLog {
   filesUpTo(appliedIndex: number): Pick<BackupHead, "offer" | "open"> {
     const offer = this.offer() ?? NOTHING_OFFERED;
     const open: OpenPart[] = [];
-    for (const { kind, sequence, salt, firstIndex, chain, position } of this.segments.all()) {
-      if (kind !== "log" || chain.index <= offer.index || firstIndex > appliedIndex) continue;
+    for (const segment of this.segments.all()) {
+      const { kind, sequence, salt, firstIndex, chain, position } = segment;
+      if (kind !== "log" || !hasEntries(segment)) continue;
+      if (chain.index <= offer.index || firstIndex > appliedIndex) continue;
       open.push({ sequence, salt, firstIndex, bytes: position });
     }
     return { offer, open };

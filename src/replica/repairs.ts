@@ -109,8 +109,10 @@ export class Repairs {
     this.#isBusy = true;
     repair.begin((error) => {
       this.#isBusy = false;
-      if (error === undefined) this.#ask();
-      else this.#startOver(error.message);
+      if (error !== undefined) this.#startOver(error.message);
+      // Where no entry stood, there is nothing to ask for.
+      else if (repair.isComplete) this.#finish(repair);
+      else this.#ask();
     });
   }
 

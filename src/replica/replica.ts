@@ -234,6 +234,7 @@ export class Replica {
       hardState,
     } = recoverState(disk.files, this.state, this.kv, {
       identity: options.identity,
+      segmentBytes: options.limits.segmentBytes,
       startSegmentBytes: options.limits.startSegmentBytes ?? options.limits.segmentBytes,
       randomId: options.randomId,
       randomSalt: options.randomSalt,

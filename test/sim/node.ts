@@ -41,6 +41,7 @@ export class Node {
     this.life = life;
     this.disk = disk;
     this.settings = plan.settings[life % plan.settings.length] as Plan["settings"][number];
+    const segmentBytes = plan.segmentSizes[life % plan.segmentSizes.length] as number;
     const randomId = (): string =>
       Array.from({ length: 4 }, () => prng.u32().toString(16).padStart(8, "0")).join("");
     this.replica = new Replica({
@@ -67,7 +68,7 @@ export class Node {
         this.isTurnRequested = true;
       },
       logger: silentLogger,
-      limits: plan.limits,
+      limits: { ...plan.limits, segmentBytes, reserveBytes: 2 * segmentBytes },
       settings: this.settings,
       randomId,
       randomSalt: () => prng.u32(),

@@ -29,6 +29,8 @@ export interface Plan {
   readonly steps: number;
   readonly limits: LogLimits;
   /** Asked for by the lives in turn. */
+  /** Sizes of segments, by turns of lives. */
+  readonly segmentSizes: readonly number[];
   readonly settings: readonly {
     readonly idempotencyTtlMs: number;
     readonly idempotencyKeysMax: number;
@@ -88,6 +90,7 @@ export function drawPlan(prng: Prng): Plan {
       segmentsKept: [0, 0, 1, 3][reclaim.below(4)] as number,
       reclaimBytesPerSecond: [64 * KIB, 1 << 22, 1 << 30][reclaim.below(3)] as number,
     },
+    segmentSizes: start.chance(0.3) ? [segmentBytes, 2 * segmentBytes] : [segmentBytes],
     settings,
     reads: pick(["microtask", "step", "step"]),
     faults: {
@@ -119,6 +122,7 @@ export function drawPlan(prng: Prng): Plan {
     ...plan,
     steps: [1200, 2000, 3000][reclaim.below(3)] as number,
     limits: { ...plan.limits, segmentBytes: 64 * KIB, reserveBytes: 128 * KIB },
+    segmentSizes: [64 * KIB],
     weights: { disk: 60, client: 60, time: 40 },
     elapsedMsMax: 60,
     inFlightMax: Math.max(4, plan.inFlightMax),

@@ -112,6 +112,7 @@ export function recoverFrom(files: SimDirectory): Recovered {
       startsAlone: true,
     }),
     startSegmentBytes: 65_536,
+    segmentBytes: 65_536,
     randomId: () => CLUSTER_ID,
     randomSalt: () => ++salt,
     fold: (item) => folded.push(item.kind),

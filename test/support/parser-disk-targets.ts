@@ -279,6 +279,7 @@ export const DISK_TARGETS: readonly ParserTarget[] = [
       recover(files, {
         identity: openIdentity(files, { nodeId: "node1", randomId: () => ID, startsAlone: true }),
         startSegmentBytes: 1 << 16,
+        segmentBytes: 1 << 16,
         randomId: () => ID,
         randomSalt: () => 7,
         fold: () => undefined,

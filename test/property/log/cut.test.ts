@@ -58,6 +58,7 @@ class World {
     const recovered = recover(files, {
       identity: { ...identity, hardState: { ...identity.hardState, term: 1e6 } },
       startSegmentBytes: this.#startSegmentBytes,
+      segmentBytes: LIMITS.segmentBytes,
       randomId,
       randomSalt: () => ++this.#salt,
       fold: () => undefined,

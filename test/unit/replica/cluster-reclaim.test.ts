@@ -3,6 +3,7 @@
 
 import { expect, test } from "bun:test";
 import { fileName } from "../../../src/log/format.ts";
+import type { LiveSegment } from "../../../src/log/mod.ts";
 import { SimCluster } from "../../support/sim-cluster.ts";
 import type { SimMember } from "../../support/sim-member.ts";
 import { SimNode, simDisk } from "../../support/sim-node.ts";
@@ -194,4 +195,31 @@ test("alone, a damaged archive stops the node, and the next start refuses", () =
     }
   }).toThrow();
   expect(() => node.restarted()).toThrow(name);
+});
+
+test("a segment without entries goes, and the log before it stays", () => {
+  const limits = {
+    tailBytes: 1 << 15,
+    slabBytes: 1 << 15,
+    startSegmentBytes: 4200,
+    mergeBytesMin: 1,
+  };
+  const cluster = SimCluster.ready({ limits, catchUpBytes: 1 }, 1);
+  const topic = cluster.topic("t");
+  for (let i = 0; i < 40; i += 1) cluster.produce(topic, `${i} ${"x".repeat(8000)}`);
+  cluster.settle();
+  const [late] = cluster.followers();
+  late.wipe();
+  late.start();
+  cluster.settle();
+  for (let i = 0; i < 30; i += 1) cluster.produce(topic, `${i} ${"x".repeat(8000)}`);
+  cluster.settle();
+  cluster.pass(5000);
+
+  const { segments } = late.replica.log;
+  expect(late.hasSaid("files_installed")).toBe(true);
+  expect(segments.compacted.index).toBe(0);
+  const isEmpty = ({ firstIndex, chain }: LiveSegment): boolean =>
+    chain.index > 0 && chain.index < firstIndex;
+  expect(segments.all().filter(isEmpty)).toEqual([]);
 });

@@ -86,6 +86,44 @@ test("the scrub finds what no read meets", () => {
   expect(isServed(node, topic)).toBe(true);
 });
 
+test("damage where no entry stands holds up no other repair", () => {
+  const limits = {
+    ...LITTLE_MEMORY,
+    startSegmentBytes: 4200,
+    scrubPassMs: 3000,
+  };
+  const cluster = SimCluster.ready({ limits, catchUpBytes: 1 }, 1);
+  const topic = cluster.topic("t");
+  const fill = (to: number, count: number): void => {
+    for (let i = 0; i < count; i += 1) cluster.produce(to, `${i} ${"x".repeat(8000)}`);
+    cluster.settle();
+  };
+  fill(topic, RECORDS);
+  const [node] = cluster.followers();
+  node.wipe();
+  node.start();
+  cluster.until(() => node.hasSaid("files_installed"));
+  cluster.until(() => node.hasReplica);
+  // It writes a frame that says what is certain. What comes next does not fit behind it.
+  cluster.isolate(node);
+  cluster.pass(300);
+  const { active } = node.replica.log.segments;
+  expect(active.position).toBeGreaterThan(4096);
+  node.disk.corruptSyncedSector(fileName(active.sequence, "log"), 4096);
+  cluster.heal();
+  fill(cluster.topic("other"), 20);
+  expect(active.chain.index).toBeLessThan(active.firstIndex);
+  cluster.until(() => node.hasSaid("segment_damaged"), 30_000);
+  node.disk.corruptSyncedSector(segmentOf(node, 1), 20_000);
+  cluster.until(
+    () => node.said.filter(({ event }) => event === "segment_repaired").length === 2,
+    60_000,
+  );
+
+  expect(node.probe.cluster().damagedSegments).toBe(0);
+  expect(isServed(node, topic)).toBe(true);
+});
+
 test("damage that a leader meets when a follower lacks the entries holds up nobody for long", () => {
   const { cluster, topic } = filled();
   const [late] = cluster.followers();

@@ -4,6 +4,7 @@
 import { expect, test } from "bun:test";
 import { FatalError } from "../../../src/lib/fatal.ts";
 import { fileName } from "../../../src/log/format.ts";
+import { SimCrash } from "../../support/sim-disk.ts";
 import { SimNode, simDisk } from "../../support/sim-node.ts";
 
 const SMALL = { limits: { segmentBytes: 1 << 16, slabBytes: 1 << 14, tailBytes: 1 << 14 } };
@@ -118,6 +119,32 @@ test("the segment that a start waits for is small, and what does not fit into it
 
   expect(node.texts(topic)).toEqual(["x".repeat(30_000), "y", "z".repeat(30_000)]);
   expect(node.replica.log.counts.segments).toBe(2);
+});
+
+test("segments may become larger from one start to the next, wherever the power fails", () => {
+  const large = { limits: { ...SMALL.limits, segmentBytes: 1 << 18 } };
+  for (let primitives = 0; primitives < 120; primitives++) {
+    let node = SimNode.ready(simDisk(primitives), SMALL);
+    const topic = node.topic("t");
+    node.produce(topic, "small");
+    node.rest();
+    node = node.crashed(large);
+    let isAnswered = false;
+    try {
+      node.disk.crashAfterPrimitives(primitives);
+      // Too large for the segment that was prepared before.
+      node.produce(topic, "y".repeat(100_000));
+      isAnswered = true;
+      node.rest();
+    } catch (error) {
+      if (!(error instanceof SimCrash)) throw error;
+    }
+    node = node.crashed(large);
+
+    const texts = node.texts(topic);
+    expect(texts[0]).toBe("small");
+    if (isAnswered) expect(texts.length).toBe(2);
+  }
 });
 
 test("a reader that waits is woken by its record, and by the end of its topic", () => {

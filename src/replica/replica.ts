@@ -204,7 +204,7 @@ export class Replica {
   /** Until when a new leader may step forward to its clock. */
   #stepUntilMs = Number.NEGATIVE_INFINITY;
   readonly #gathering = new Gathering();
-  #lastRoomMs = 0;
+  #lastRoomMs = Number.NEGATIVE_INFINITY;
   /** Grows whenever a floor rises or a topic goes. */
   #floorsVersion = 0;
   #nextScrubMs = 0;

@@ -6,13 +6,24 @@ import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { EXIT_CODES } from "../../src/lib/fatal.ts";
 import { Prng } from "../../src/lib/prng.ts";
-import { call, createTopic, produce } from "../support/node-client.ts";
+import { call, createTopic, metrics, produce } from "../support/node-client.ts";
 import { Load } from "../support/node-load.ts";
 import { LogOracle } from "../support/node-oracle.ts";
 import { SMALL_SEGMENTS, startNode, waitUntil } from "../support/node-process.ts";
 import { hasPowerCuts, type PowerMount, powerMount } from "../support/power-mount.ts";
 
 const TOPIC = "failing";
+
+/** Once the last batch has been made certain, a node without requests writes nothing: a write may have to read first. */
+async function isAtRest(url: string): Promise<void> {
+  const writes = async (): Promise<number> =>
+    (await metrics(url, ["ayder_log_write_bytes_count"]))[0] ?? 0;
+  let [before, now] = [-1, await writes()];
+  while (now !== before) {
+    await Bun.sleep(500);
+    [before, now] = [now, await writes()];
+  }
+}
 const DISK_MIB = 256;
 const TEST_MS_MAX = 120_000;
 
@@ -113,6 +124,7 @@ test.skipIf(!hasPowerCuts)(
         await node.kill("SIGKILL");
       }
       await using node = await startNode({ dataDir, env: SMALL_SEGMENTS });
+      await isAtRest(node.url);
       disk.fail("read");
       writeFileSync("/proc/sys/vm/drop_caches", "3");
       const failed = await call(node.url, `/broker/consume/${TOPIC}/g/0?offset=0&limit=5`).then(

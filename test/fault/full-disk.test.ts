@@ -154,13 +154,28 @@ for (const kind of ["tmpfs", "ext4"] as const satisfies readonly FileSystem[]) {
       using disk = mount(kind, 32);
       const path = disk?.path ?? "";
       fill(path);
-      rmSync(join(path, "filler"));
-      occupy(path, 12);
+      // Less than the first segment, and enough for everything else.
+      Bun.spawnSync(["truncate", "-s", "-2M", join(path, "filler")]);
 
       const refused = await refusedStart({ dataDir: join(path, "data") });
 
       expect(refused.code).toBe(5);
       expect(refused.fatal?.reason).toBe("disk_full");
+    },
+    TEST_MS_MAX,
+  );
+
+  available(
+    `${kind}: a new directory with room for a start and none for records refuses them until there is some`,
+    async () => {
+      using disk = mount(kind, DISK_MIB);
+      const path = disk?.path ?? "";
+      const foreign = occupy(path, 140);
+      await using node = await startNode({ dataDir: join(path, "data"), env: SETTINGS });
+      await createTopic(node.url, "other", 1);
+      await waitUntil("writes are refused", () => isRefused(node), ROOM_MS_MAX);
+      rmSync(foreign);
+      await waitUntil("writes are taken", () => isTaken(node), ROOM_MS_MAX);
     },
     TEST_MS_MAX,
   );

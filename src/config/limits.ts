@@ -119,9 +119,8 @@ export const METRIC_TOPICS_MAX = 200;
 export const METRIC_GROUPS_MAX = 500;
 /** Nodes of a cluster: each more of them is one more to wait for and to send to. */
 export const CLUSTER_NODES_MAX = 9;
-/** Who leads when there is a choice: the range, and what a node has that does not say. */
+/** Who leads when there is a choice: the highest. */
 export const NODE_PRIORITY_MAX = 1000;
-export const NODE_PRIORITY_DEFAULT = 100;
 /** Bytes of a segment, at least: files are found by number, and each costs an open handle or a mapping. */
 export const SEGMENT_BYTES_MIN = 1_048_576;
 /** Bytes of a segment, at most: positions inside one are 32-bit. */

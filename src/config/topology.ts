@@ -1,7 +1,8 @@
 // Reads `RF_HA_NODES`: `id:host:raft_port:priority`, separated by commas, with the priority left out where it does not matter.
 
 import { fail, type Result, succeed } from "../lib/result.ts";
-import { CLUSTER_NODES_MAX, NODE_PRIORITY_DEFAULT, NODE_PRIORITY_MAX } from "./limits.ts";
+import { NODE_PRIORITY_DEFAULT } from "../model/cluster.ts";
+import { CLUSTER_NODES_MAX, NODE_PRIORITY_MAX } from "./limits.ts";
 
 /** One node of the list. */
 export interface ClusterNode {

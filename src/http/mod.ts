@@ -3,6 +3,7 @@
 
 export { ERRORS } from "./errors.ts";
 export type {
+  AddedView,
   BackupStream,
   BrokerPort,
   ChangeView,

@@ -103,11 +103,19 @@ export interface MembershipView {
 }
 
 /** What a node is added with. */
-export type NewNode = Pick<NodeView, "nodeId" | "address" | "httpUrl" | "priority">;
+export type NewNode = Pick<NodeView, "nodeId" | "address" | "httpUrl"> & {
+  /** Left out: that of a node that does not say. */
+  readonly priority?: number | undefined;
+};
 
 /** Where in the log a change of the cluster stands. */
 export interface ChangeView {
   readonly index: number;
+}
+
+/** A node that was added, or was there. */
+export interface AddedView extends ChangeView {
+  readonly isVoter: boolean;
 }
 
 /** A key with its value. The bytes are valid until the caller gives up its turn. */
@@ -273,7 +281,7 @@ export interface BrokerPort extends KvPort {
 
   membership(): MembershipView;
   /** Adds a node as a learner. `change_in_progress`, `invalid_parameter`. */
-  addNode(request: NewNode): Promise<Result<ChangeView, Refusal>>;
+  addNode(request: NewNode): Promise<Result<AddedView, Refusal>>;
   /** Makes a learner a voter. `change_in_progress`, `not_found`. */
   promoteNode(nodeId: string): Promise<Result<ChangeView, Refusal>>;
   /** Takes a node out. `change_in_progress`, `not_found`. */

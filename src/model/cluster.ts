@@ -1,5 +1,8 @@
 // Who belongs to a cluster: the nouns of membership, as they stand in the log and in the node's own state.
 
+/** What a node has for a priority that does not say. */
+export const NODE_PRIORITY_DEFAULT = 100;
+
 /** One node of a cluster. */
 export interface Member {
   readonly nodeId: string;
@@ -38,7 +41,16 @@ export const aloneAs = (nodeId: string, incarnation: string): Membership => ({
   learners: [],
   learnersNext: [],
   autoLeave: false,
-  members: [{ nodeId, address: "", httpUrl: "", priority: 100, incarnation, isReturning: false }],
+  members: [
+    {
+      nodeId,
+      address: "",
+      httpUrl: "",
+      priority: NODE_PRIORITY_DEFAULT,
+      incarnation,
+      isReturning: false,
+    },
+  ],
 });
 
 /** Whether this node decides for itself. */

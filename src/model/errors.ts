@@ -19,6 +19,7 @@ export const ERROR_CODES = [
   "method_not_allowed",
   "cas_mismatch",
   "topic_exists",
+  "node_exists",
   "offset_mismatch",
   "change_in_progress",
   "redirect_to_leader",

@@ -3,7 +3,7 @@
 // under its new incarnation, is filled, and votes again.
 
 import { fail, type Result, succeed } from "../lib/result.ts";
-import { isAlone, type Member, type Membership } from "../model/cluster.ts";
+import { isAlone, type Member, type Membership, NODE_PRIORITY_DEFAULT } from "../model/cluster.ts";
 import { type Refusal, refuse } from "../model/errors.ts";
 import {
   type ConfigurationChange,
@@ -26,9 +26,23 @@ const MEMBERS_MAX = 12;
 const NODE_ID_RULE = /^[A-Za-z0-9._-]{1,120}$/;
 const ADDRESS_RULE = /^(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]{1,255}):\d{1,5}$/;
 
+/** Where a change stands in the log. */
+interface Changed {
+  readonly index: number;
+}
+
+/** A change that somebody asked for and was not told the end of. */
+interface Asked {
+  readonly evaluate: (membership: Membership) => Result<Membership, Refusal>;
+  readonly resolve: (answer: Result<Changed, Refusal>) => void;
+}
+
 /** The membership of one replica, when it leads. */
 export class Members {
   readonly #replica: Replica;
+  /** There is one at most. It waits until the leader is done with what it changes by itself. */
+  #waiting: Asked | undefined;
+  #isAskedUnderWay = false;
   readonly #transfers: ((answer: Result<undefined, Refusal>) => void)[] = [];
   #lastTransferMs = Number.NEGATIVE_INFINITY;
   /** When members said that their disks are full. */
@@ -67,6 +81,7 @@ export class Members {
   /** What the leader does by itself: at most one change. */
   tick(): void {
     this.#endTransfers();
+    this.#beginAsked();
     const { raft, membership } = this.#replica;
     if (raft.role !== "leader" || !this.#replica.isLeading) return;
     if (raft.mustLeaveJoint) {
@@ -197,74 +212,97 @@ export class Members {
     return this.#replica.proposeMembership({ ...membership, epoch: membership.epoch + 1 });
   }
 
-  /** One asked change: evaluated now, answered once it is applied. */
-  #change(
-    evaluate: (membership: Membership) => Result<Membership, Refusal>,
-  ): Promise<Result<{ readonly index: number }, Refusal>> {
-    const replica = this.#replica;
-    const gate = replica.writeGate();
+  /** One asked change: evaluated as soon as no other is under way, answered once it is applied. */
+  #change(evaluate: Asked["evaluate"]): Promise<Result<Changed, Refusal>> {
+    const gate = this.#replica.writeGate();
     if (gate !== undefined) return Promise.resolve(fail(gate));
-    const { raft, membership } = replica;
-    if (isJoint(membership) || !mayChangeConfiguration(raft) || replica.isSavingMembership)
+    if (this.#waiting !== undefined || this.#isAskedUnderWay)
       return Promise.resolve(fail(refuse("change_in_progress")));
-    const changed = evaluate(membership);
-    if (!changed.ok) return Promise.resolve(changed);
-    if (changed.value === membership)
-      return Promise.resolve(succeed({ index: raft.configurationIndex }));
-    const index = this.#propose(changed.value);
     return new Promise((resolve) => {
-      replica.callbacks.add(
-        index,
-        () => resolve(succeed({ index })),
-        (refusal) => resolve(fail(refusal)),
-      );
+      this.#waiting = { evaluate, resolve };
+      this.#beginAsked();
     });
   }
 
-  /** Adds a node that listens and does not vote. */
+  #beginAsked(): void {
+    const asked = this.#waiting;
+    if (asked === undefined) return;
+    const { raft, membership, isSavingMembership, callbacks } = this.#replica;
+    const gate = this.#replica.writeGate();
+    const isBusy = isJoint(membership) || !mayChangeConfiguration(raft) || isSavingMembership;
+    if (gate === undefined && isBusy) return;
+    this.#waiting = undefined;
+    const changed = gate === undefined ? asked.evaluate(membership) : fail(gate);
+    if (!changed.ok) asked.resolve(changed);
+    else if (changed.value === membership)
+      asked.resolve(succeed({ index: raft.configurationIndex }));
+    else {
+      this.#isAskedUnderWay = true;
+      const end = (answer: Result<Changed, Refusal>): void => {
+        this.#isAskedUnderWay = false;
+        asked.resolve(answer);
+      };
+      const index = this.#propose(changed.value);
+      callbacks.add(
+        index,
+        () => end(succeed({ index })),
+        (refusal) => end(fail(refusal)),
+      );
+    }
+  }
+
+  /**
+   * Adds a node that listens and does not vote. One that belongs already stays what it is, and is not moved by being added:
+   * whoever mistypes a name would cut a voter off.
+   */
   add(request: {
     readonly nodeId: string;
     readonly address: string;
-    readonly httpUrl: string;
-    readonly priority: number;
-  }): Promise<Result<{ readonly index: number }, Refusal>> {
-    const { nodeId, address, httpUrl, priority } = request;
-    return this.#change((membership) => {
-      if (!NODE_ID_RULE.test(nodeId))
-        return fail(
-          refuse("invalid_parameter", "node_id is 1 to 120 of A-Z a-z 0-9 . _ -", {
-            parameter: "node_id",
-          }),
-        );
-      if (!ADDRESS_RULE.test(address))
-        return fail(
-          refuse("invalid_parameter", "advertise_addr is host:port, IPv6 in brackets", {
-            parameter: "advertise_addr",
-          }),
-        );
-      const known = membership.members.find((member) => member.nodeId === nodeId);
-      if (known !== undefined) {
-        return known.address === address
-          ? succeed(membership)
-          : succeed(withMember(membership, nodeId, { address, httpUrl, priority }));
-      }
-      if (membership.members.length >= MEMBERS_MAX)
-        return fail(refuse("invalid_parameter", `A cluster has at most ${MEMBERS_MAX} nodes`));
-      const member: Member = {
-        nodeId,
-        address,
-        httpUrl,
-        priority,
-        incarnation: "",
-        isReturning: false,
-      };
-      const members = [...membership.members, member].sort(byId);
-      return this.#changed({ ...membership, members }, [{ kind: "addLearner", nodeId }]);
+    /** Left out: one port above the one for peers, until the node says it. */
+    readonly httpUrl?: string | undefined;
+    readonly priority?: number | undefined;
+  }): Promise<Result<Changed & { readonly isVoter: boolean }, Refusal>> {
+    const { nodeId, address } = request;
+    if (!NODE_ID_RULE.test(nodeId))
+      return Promise.resolve(unfit("node_id", "node_id is 1 to 120 of A-Z a-z 0-9 . _ -"));
+    if (!ADDRESS_RULE.test(address))
+      return Promise.resolve(
+        unfit("advertise_addr", "advertise_addr is host:port, IPv6 in brackets"),
+      );
+    return this.#change((membership) => this.#withNew(membership, request)).then((added) => {
+      if (!added.ok) return added;
+      const isVoter = this.#replica.membership.voters.includes(nodeId);
+      return succeed({ ...added.value, isVoter });
     });
   }
 
+  #withNew(
+    membership: Membership,
+    { nodeId, address, httpUrl, priority }: Parameters<Members["add"]>[0],
+  ): Result<Membership, Refusal> {
+    const known = membership.members.find((member) => member.nodeId === nodeId);
+    if (known !== undefined) {
+      const isSame = known.address === address && (priority ?? known.priority) === known.priority;
+      return isSame ? succeed(membership) : exists(known);
+    }
+    const there = membership.members.find((member) => member.address === address);
+    if (there !== undefined) return exists(there);
+    if (membership.members.length >= MEMBERS_MAX)
+      return fail(refuse("invalid_parameter", `A cluster has at most ${MEMBERS_MAX} nodes`));
+    const member: Member = {
+      nodeId,
+      address,
+      httpUrl: httpUrl ?? "",
+      priority: priority ?? NODE_PRIORITY_DEFAULT,
+      incarnation: "",
+      isReturning: false,
+    };
+    const members = [...membership.members, member].sort(byId);
+    return this.#changed({ ...membership, members }, [{ kind: "addLearner", nodeId }]);
+  }
+
   /** Makes a learner a voter, once it has what the log has: before, it would make majorities larger and be in none of them. */
-  promote(nodeId: string): Promise<Result<{ readonly index: number }, Refusal>> {
+  promote(nodeId: string): Promise<Result<Changed, Refusal>> {
     return this.#change((membership) => {
       if (!membership.members.some((member) => member.nodeId === nodeId)) return unknown(nodeId);
       if (membership.voters.includes(nodeId)) return succeed(membership);
@@ -278,7 +316,7 @@ export class Members {
   }
 
   /** Takes a node out. */
-  remove(nodeId: string): Promise<Result<{ readonly index: number }, Refusal>> {
+  remove(nodeId: string): Promise<Result<Changed, Refusal>> {
     return this.#change((membership) => {
       if (!membership.members.some((member) => member.nodeId === nodeId)) return unknown(nodeId);
       if (membership.voters.length === 1 && membership.voters[0] === nodeId)
@@ -332,6 +370,18 @@ export class Members {
 }
 
 const byId = (left: Member, right: Member): number => (left.nodeId < right.nodeId ? -1 : 1);
+
+const unfit = (parameter: string, message: string): Result<never, Refusal> =>
+  fail(refuse("invalid_parameter", message, { parameter }));
+
+const exists = ({ nodeId, address, priority }: Member): Result<never, Refusal> =>
+  fail(
+    refuse("node_exists", `Node ${nodeId} is at ${address} with priority ${priority} already`, {
+      node_id: nodeId,
+      advertise_addr: address,
+      priority,
+    }),
+  );
 
 const unknown = (nodeId: string): Result<Membership, Refusal> =>
   fail(refuse("not_found", `Node ${nodeId} does not belong to the cluster`));

@@ -93,8 +93,9 @@ export class NodeBroker {
   }
 
   #whyNot(): string {
-    const { isStopping, raft } = this.replica;
+    const { isStopping, isRemoved, raft } = this.replica;
     if (isStopping) return "stopping";
+    if (isRemoved) return "removed";
     if (raft.isFenced) return "repairing";
     return raft.leaderId === undefined ? "no_leader" : "replaying";
   }

@@ -178,7 +178,8 @@ export class ReplicaProbe {
   cluster(): ClusterProbe {
     const replica = this.#replica;
     const { raft, membership, transport } = replica;
-    const leaderId = raft.leaderId ?? "";
+    // Whoever leads says nothing to a node that was removed, and may be another one by now.
+    const leaderId = replica.isRemoved ? "" : (raft.leaderId ?? "");
     const isLearner = membership.learners.includes(raft.nodeId);
     return {
       role: raft.role === "preCandidate" ? "candidate" : isLearner ? "learner" : raft.role,

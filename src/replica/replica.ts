@@ -438,6 +438,11 @@ export class Replica {
     return this.#hardState.membership;
   }
 
+  /** Whether this node knows that it does not belong to the cluster any more. */
+  get isRemoved(): boolean {
+    return !this.membership.members.some(({ nodeId }) => nodeId === this.self.nodeId);
+  }
+
   /** A membership is applied and not saved yet. */
   get isSavingMembership(): boolean {
     return this.#hardState.configurationIndex !== this.raft.configurationIndex;
@@ -627,6 +632,8 @@ export class Replica {
     this.#tellApplied();
     const isFenced = !isMember(membership, this.self);
     if (isFenced !== this.raft.isFenced) this.#take(step(this.raft, { kind: "fence", isFenced }));
+    // It is told nothing any more: what it answers would grow old without anybody noticing.
+    if (this.isRemoved) this.#isReady = false;
     this.logger.info("membership", {
       index,
       epoch: membership.epoch,
@@ -835,7 +842,8 @@ export class Replica {
       this.#take(step(this.raft, { kind: "snapshotFailed", to }));
     this.#handOverWhenStuck(now);
     this.#handOverAtEnd();
-    if (!this.#isReady && !this.#isStopping && !this.#isAskingReady) this.#askReady();
+    if (!this.#isReady && !this.#isStopping && !this.#isAskingReady && !this.isRemoved)
+      this.#askReady();
   }
 
   /** First offset of a partition that is alive; `Infinity` when its topic is gone. What is applied here is durable here. */
@@ -889,7 +897,7 @@ export class Replica {
   }
 
   #becomeReady(): void {
-    if (this.#isStopping || this.#isReady) return;
+    if (this.#isStopping || this.#isReady || this.isRemoved) return;
     this.#isReady = true;
     this.logger.info("ready", { applied_index: this.appliedIndex, term: this.raft.term });
   }

@@ -84,6 +84,22 @@ test(
     expect(promote.fields).toMatchObject({ ok: true, node_id: "node4", role: "voter" });
     const remove = await cluster.change("membership/remove", { node_id: leaving.id });
     expect(remove.fields).toMatchObject({ ok: true, node_id: leaving.id, removed: true });
+    expect(await cluster.change("membership/add", added(fourth))).toMatchObject({
+      status: 200,
+      fields: { role: "voter" },
+    });
+    expect(
+      await cluster.change("membership/add", { ...added(fourth), advertise_addr: "10.0.0.9:7000" }),
+    ).toMatchObject({ status: 409, fields: { error: "node_exists", node_id: "node4" } });
+    await cluster.until("the removed node is not ready", async () => {
+      const reply = await leaving.ask("/ready");
+      return (
+        reply.status === 503 && ((await reply.json()) as { reason: string }).reason === "removed"
+      );
+    });
+    const removed = await leaving.haMetrics();
+    expect(removed.get("ramforge_ha_fresh_quorum")).toBe(0);
+    expect(removed.get("ayder_ha_has_leader")).toBe(0);
     await leaving.kill("SIGTERM");
 
     await load.more(100);

@@ -2,6 +2,7 @@
 // It keeps the promises of the port that a client can see, and has levers for the ones that need a bad day.
 
 import type {
+  AddedView,
   BackupStream,
   BrokerPort,
   ChangeView,
@@ -20,6 +21,7 @@ import type {
 import { fail, type Result, succeed } from "../../src/lib/result.ts";
 import { BackupWriter } from "../../src/log/backup-format.ts";
 import { FORMAT_VERSION } from "../../src/log/format.ts";
+import { NODE_PRIORITY_DEFAULT } from "../../src/model/cluster.ts";
 import { type Refusal, refuse } from "../../src/model/errors.ts";
 import type { ProduceRequest, ProduceSink } from "../../src/model/produce.ts";
 import { putRecord, recordSize } from "../../src/model/record.ts";
@@ -546,8 +548,16 @@ export class FakeBroker implements BrokerPort {
     return refuse("not_found", `There is no node ${nodeId}`);
   }
 
-  addNode(request: NewNode): Promise<Result<ChangeView, Refusal>> {
-    return this.#change(() => [...this.nodes, { ...request, isVoter: false, isLearner: true }]);
+  async addNode(request: NewNode): Promise<Result<AddedView, Refusal>> {
+    const { priority = NODE_PRIORITY_DEFAULT } = request;
+    const node: NodeView = { ...request, priority, isVoter: false, isLearner: true };
+    const known = this.nodes.find(({ nodeId }) => nodeId === node.nodeId);
+    if (known?.address === node.address)
+      return succeed({ index: this.#raftIndex, isVoter: known.isVoter });
+    const added = await this.#change(() =>
+      known === undefined ? [...this.nodes, node] : refuse("node_exists"),
+    );
+    return added.ok ? succeed({ ...added.value, isVoter: false }) : added;
   }
 
   promoteNode(nodeId: string): Promise<Result<ChangeView, Refusal>> {

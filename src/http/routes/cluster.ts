@@ -1,6 +1,5 @@
 // Routes by which operators see who belongs to the cluster, and change it. What may change is decided behind the port.
 
-import { limits } from "../../config/mod.ts";
 import { fail, succeed } from "../../lib/result.ts";
 import { jsonReply } from "../replies.ts";
 import type { HttpRooms } from "../rooms.ts";
@@ -38,7 +37,7 @@ const ADD = change("membership/add", {
   id: "addNode",
   summary: "Add a node",
   description:
-    "It joins as a learner: it is filled with everything there is and takes no part in votes until it is promoted. One change at a time.",
+    "It joins as a learner: it is filled with everything there is and takes no part in votes until it is promoted. One that belongs already stays what it is. One change at a time.",
   body: AddNodeBody,
   reply: AddedReply,
 });
@@ -97,12 +96,13 @@ export const clusterRoutes = (rooms: HttpRooms): readonly Route[] => [
           nodeId: body.node_id,
           address: body.advertise_addr,
           httpUrl: body.http_addr ?? guessedUrl(rooms, body.advertise_addr),
-          priority: body.priority ?? limits.NODE_PRIORITY_DEFAULT,
+          priority: body.priority,
         }),
       );
       if (!added.ok) return added;
-      const { index } = added.value;
-      return succeed(jsonReply({ ok: true, index, node_id: body.node_id, role: "learner" }));
+      const { index, isVoter } = added.value;
+      const role = isVoter ? "voter" : "learner";
+      return succeed(jsonReply({ ok: true, index, node_id: body.node_id, role }));
     }),
   ),
   guarded(

@@ -1,6 +1,7 @@
 // Who belongs to the cluster, as it is changed: one node at a time, in force only where it is saved.
 
 import { expect, test } from "bun:test";
+import { mayChangeConfiguration } from "../../../src/raft/mod.ts";
 import { SimCluster } from "../../support/sim-cluster.ts";
 import type { SimMember } from "../../support/sim-member.ts";
 
@@ -123,7 +124,7 @@ test("a leader that is removed takes its removal to the others, and one of them 
   expect(old.replica.raft.role).toBe("follower");
 });
 
-test("one change at a time: another one is refused until the first is in force", () => {
+test("one change at a time: another one is refused until the first is answered, and taken from then on", () => {
   const { cluster } = withSpare();
   const leader = cluster.leader();
   const [first] = cluster.followers();
@@ -132,8 +133,82 @@ test("one change at a time: another one is refused until the first is in force",
 
   expect(cluster.refusal(refused)).toBe("change_in_progress");
   cluster.good(added);
-  cluster.until(() => !leader.replica.isSavingMembership);
+  // The leader still saves the first, and notes then that the new node has come: nobody is asked to come again for that.
   cluster.good(leader.broker.removeNode(first.id));
+  expect(leader.replica.membership.voters).not.toContain(first.id);
+});
+
+test("a change that waits for one of the leader's own ends with the lead", () => {
+  const { cluster } = withSpare();
+  const old = cluster.leader();
+  changeOf(cluster, "add", cluster.node(4));
+  // It notes that the new node has come, which nobody will confirm.
+  cluster.until(() => !old.replica.isSavingMembership && !mayChangeConfiguration(old.replica.raft));
+  cluster.isolate(old);
+  const removed = old.broker.removeNode(cluster.followers()[0].id);
+  cluster.until(() => !old.replica.isLeading);
+
+  expect(["not_leader", "not_ready"]).toContain(cluster.refusal(removed));
+  cluster.heal();
+  cluster.settle();
+  // It is not done behind the back of whoever was told so.
+  expect(cluster.leader().replica.membership.voters).toEqual(["n1", "n2", "n3"]);
+  changeOf(cluster, "remove", cluster.followers()[0]);
+});
+
+test("whoever is added again keeps address, priority and vote; another address or priority is refused by name", () => {
+  const { cluster } = withSpare();
+  const leader = cluster.leader();
+  const spare = cluster.node(4);
+  changeOf(cluster, "add", spare);
+  const before = leader.replica.membership;
+  const voter = before.members.find(({ nodeId }) => nodeId === "n2");
+  const { nodeId, address } = voter ?? { nodeId: "", address: "" };
+
+  const again = leader.broker.addNode({ nodeId, address });
+  expect(cluster.good(again)).toMatchObject({ isVoter: true });
+  expect(cluster.good(leader.broker.addNode(requestOf(spare)))).toMatchObject({ isVoter: false });
+  for (const other of [
+    { nodeId, address: "elsewhere:1" },
+    { nodeId, address, priority: 7 },
+    // A new name at somebody's address: one of the two would never be reached.
+    { nodeId: "n9", address },
+  ])
+    expect(cluster.refusal(leader.broker.addNode(other))).toBe("node_exists");
+  expect(leader.replica.membership.members.filter(({ nodeId: id }) => id !== "n4")).toEqual(
+    before.members.filter(({ nodeId: id }) => id !== "n4"),
+  );
+});
+
+test("a node that knows that it was removed is not ready and has no leader, until it is added again", () => {
+  const { cluster, topic } = withSpare();
+  const [removed] = cluster.followers();
+  changeOf(cluster, "remove", removed);
+  cluster.until(() => removed.replica.raft.isFenced);
+
+  expect(removed.broker.status()).toMatchObject({ ready: false, reason: "removed" });
+  expect(removed.probe.cluster()).toMatchObject({
+    isReady: false,
+    hasFreshQuorum: false,
+    leaderId: "",
+    leaderUrl: "",
+  });
+  cluster.pass(20_000);
+  expect(removed.broker.status().ready).toBe(false);
+
+  changeOf(cluster, "add", removed);
+  cluster.produce(topic, "x");
+  cluster.until(() => removed.broker.status().ready);
+  expect(removed.texts(topic)).toHaveLength(6);
+});
+
+test("a leader that was removed is not ready either", () => {
+  const { cluster } = withSpare();
+  const old = cluster.leader();
+  changeOf(cluster, "remove", old);
+  cluster.until(() => !old.replica.isLeading);
+
+  expect(old.broker.status()).toMatchObject({ ready: false, reason: "removed" });
 });
 
 test("what makes no sense is refused: unknown nodes, the last voter, names and addresses that are none", () => {

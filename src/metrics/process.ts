@@ -41,12 +41,12 @@ export function processMetrics(): readonly Metric[] {
     // What the engine knows by itself. Its `heapStats` knows more and walks every object for it, while nothing else happens.
     gauge(
       "ayder_heap_used_bytes",
-      "Memory that objects occupied after the last collection.",
+      "Memory that objects occupied after the last collection, with what they hold outside the heap.",
       () => process.memoryUsage().heapUsed,
     ),
     gauge(
       "ayder_heap_capacity_bytes",
-      "Memory held for objects.",
+      "Memory held for objects themselves.",
       () => process.memoryUsage().heapTotal,
     ),
     gauge(

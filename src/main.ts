@@ -12,7 +12,6 @@ import { InvariantError } from "./lib/assert.ts";
 import { EXIT_CODES, FatalError, type FatalReason } from "./lib/fatal.ts";
 import { createLogger, type Logger } from "./lib/logger.ts";
 import { type Disk, FileError, type Identity, openIdentity, setAside } from "./log/mod.ts";
-import { createHaMetrics, createMetrics } from "./metrics/mod.ts";
 import { isAlone } from "./model/cluster.ts";
 import type { ProduceSink } from "./model/produce.ts";
 import {
@@ -154,8 +153,9 @@ async function start(
     topics: first.state.topicCount,
     elapsed_ms: Math.round(performance.now() - startedMs),
   });
-  const metrics = createMetrics(
-    {
+  const loadMetrics = async () => {
+    const { createHaMetrics, createMetrics } = await import("./metrics/mod.ts");
+    const sources = {
       version,
       http: http.probe,
       topics: () => trafficOf(probeOf(live, disk), http),
@@ -165,14 +165,23 @@ async function start(
       raft: () => probeOf(live, disk).raft(),
       rocket: () => probeOf(live, disk).rocket(),
       backups: () => probeOf(live, disk).backups(),
-    },
-    { topicsMax: limits.METRIC_TOPICS_MAX, groupsMax: limits.METRIC_GROUPS_MAX },
-  );
-  const haMetrics = createHaMetrics({ cluster: () => probeOf(live, disk).cluster() });
+    };
+    const seriesMax = { topicsMax: limits.METRIC_TOPICS_MAX, groupsMax: limits.METRIC_GROUPS_MAX };
+    return {
+      node: createMetrics(sources, seriesMax),
+      cluster: createHaMetrics({ cluster: () => probeOf(live, disk).cluster() }),
+    };
+  };
+  // Once the node is ready: who waits for that waits for no library that prints numbers.
+  let loaded: ReturnType<typeof loadMetrics> | undefined;
+  const metrics = (): ReturnType<typeof loadMetrics> => {
+    loaded ??= loadMetrics();
+    return loaded;
+  };
   const backend = (): Parameters<HttpServer["serve"]>[0] => ({
     broker: live.broker,
-    metricsText: metrics.text,
-    haMetricsText: haMetrics.text,
+    metricsText: () => metrics().then(({ node: { text } }) => text()),
+    haMetricsText: () => metrics().then(({ cluster: { text } }) => text()),
   });
   /** Other files took the place of the log: what was made of the old ones is made anew. */
   const replaced = async (): Promise<void> => {
@@ -189,6 +198,8 @@ async function start(
   let isStopping = false;
   const tick = setInterval(() => {
     live.replica.tick();
+    if (loaded === undefined && live.replica.isReady)
+      metrics().catch((error: unknown) => die(logger, error));
     if (!isStopping) live.broker.retentionPass.tick(performance.now());
   }, tickMsOf(config));
   first.tick();

@@ -1,7 +1,8 @@
 // Decoders with the compressions of the platform, as the server hands them in.
 
 import { inflateRawSync, zstdDecompressSync } from "node:zlib";
-import { Decoders, type Fields } from "../../src/streams/mod.ts";
+import { Decoders } from "../../src/streams/decode/make.ts";
+import type { Fields } from "../../src/streams/mod.ts";
 
 /** Fresh decoders. */
 export const makeDecoders = (): Decoders =>

@@ -5,7 +5,6 @@ import uiScript from "swagger-ui-dist/swagger-ui-bundle.js" with { type: "file" 
 import * as v from "valibot";
 import { fail, succeed } from "../../lib/result.ts";
 import { refuse } from "../../model/errors.ts";
-import { openApiText } from "../openapi.ts";
 import { indexPage, page } from "../pages.ts";
 import { JSON_HEADERS } from "../replies.ts";
 import type { HttpRooms } from "../rooms.ts";
@@ -85,12 +84,14 @@ export function docsRoutes(rooms: HttpRooms, api: readonly RouteDoc[]): readonly
     "The OpenAPI document of this node",
     v.looseObject({}),
   );
-  // Made when first asked for: a node that starts has better things to do.
+  // Made when first asked for, and what makes it is loaded then: a node that starts has better things to do.
   let text: Promise<string> | undefined;
   docs.push([
     openApi,
     async () => {
-      text ??= openApiText(rooms.version, [...api, ...docs.map(([described]) => described)]);
+      text ??= import("../openapi.ts").then(({ openApiText }) =>
+        openApiText(rooms.version, [...api, ...docs.map(([described]) => described)]),
+      );
       return succeed(new Response(await text, JSON_HEADERS));
     },
   ]);

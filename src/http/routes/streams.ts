@@ -5,7 +5,7 @@ import { limits } from "../../config/mod.ts";
 import { parseJson } from "../../lib/json.ts";
 import { fail } from "../../lib/result.ts";
 import { refuse } from "../../model/errors.ts";
-import { Decoders } from "../../streams/mod.ts";
+import { type Decoders, loadDecoders } from "../../streams/mod.ts";
 import { inflate } from "../inflate.ts";
 import type { HttpRooms } from "../rooms.ts";
 import { type Call, guarded, type Outcome, type Route, withJson } from "../route.ts";
@@ -26,7 +26,7 @@ type Serve<Body> = (
 /** The query and join routes. */
 export function streamRoutes(rooms: HttpRooms): readonly Route[] {
   const shared = {
-    decoders: new Decoders(inflate),
+    decoders: decodersLater(),
     queue: new TurnQueue(() => rooms.waiters.size > 0),
   };
   return [
@@ -35,10 +35,19 @@ export function streamRoutes(rooms: HttpRooms): readonly Route[] {
   ];
 }
 
+/** All requests share one set of decoders, made for the first of them. */
+function decodersLater(): () => Promise<Decoders> {
+  let made: Promise<Decoders> | undefined;
+  return () => {
+    made ??= loadDecoders().then(({ Decoders }) => new Decoders(inflate));
+    return made;
+  };
+}
+
 function serve<Body>(
   rooms: HttpRooms,
   call: Call,
-  { decoders, queue }: { readonly decoders: Decoders; readonly queue: TurnQueue },
+  { decoders, queue }: { readonly decoders: () => Promise<Decoders>; readonly queue: TurnQueue },
   schema: GenericSchema<unknown, Body>,
   handle: Serve<Body>,
 ): Outcome | Promise<Outcome> {
@@ -61,7 +70,7 @@ function serve<Body>(
         const confirmed = await broker.readBarrier(timeMs);
         if (!confirmed.ok) return confirmed;
       }
-      const outcome = await handle(rooms, call, decoders, body, turns);
+      const outcome = await handle(rooms, call, await decoders(), body, turns);
       isHandedOn = turns.isHandedOn;
       return outcome;
     } finally {

@@ -1,5 +1,6 @@
-// Where the processor time of a write goes, part by part, beside a route that keeps nothing, in turns: from samples of the kernel
-// (`perf`, Debian's linux-perf) and the processor time of the whole process. It needs to be root, or perf_event_paranoid below 1.
+// Where the processor time of a write goes, part by part, beside a route that keeps nothing and answers at once or in a later
+// turn of its loop, all in turns: from samples of the kernel (`perf`, Debian's linux-perf) and the processor time of the whole
+// process. It needs to be root, or perf_event_paranoid below 1.
 // Usage: bun bench/profile.ts [--binary dist/ayder-linux-x64] [--rounds 3] [--seconds 6] [--connections 64] [--http2 --streams 32]
 //        [--name profile]
 
@@ -124,27 +125,28 @@ async function main(): Promise<void> {
   stack.defer(() => rmSync(directory, { recursive: true, force: true }));
   const servers = {
     "nothing kept": stack.use(await startNoop()),
+    "nothing kept, answered later": stack.use(await startNoop("--later")),
     Ayder: stack.use(await startAyder(values.binary)),
   };
   await createTopic(servers.Ayder.url, target);
-  const slices: Record<string, Slice[]> = { "nothing kept": [], Ayder: [] };
+  const slices: Record<string, Slice[]> = {};
   for (let round = 0; round < Number(values.rounds); round++)
     for (const [name, server] of Object.entries(servers)) {
       const found = await slice(server, join(directory, "perf.data"));
-      slices[name]?.push(found);
+      slices[name] = [...(slices[name] ?? []), found];
       console.error(`round ${round + 1}: ${name} ${found.perSecond}/s, ${found.micros} us`);
     }
   const of = (name: string, figure: (slice: Slice) => number): number =>
     median((slices[name] ?? []).map(figure));
   const row = (title: string, figure: (slice: Slice) => number): string[] => {
-    const [nothing, own] = [of("nothing kept", figure), of("Ayder", figure)];
-    return [title, nothing.toFixed(1), own.toFixed(1), (own - nothing).toFixed(1)];
+    const figures = Object.keys(servers).map((name) => of(name, figure));
+    return [title, ...figures.map((micros) => micros.toFixed(1))];
   };
   const table = [
     ...(Object.keys(PARTS) as Part[]).map((part) => row(PARTS[part], ({ parts }) => parts[part])),
     row("all", ({ micros }) => micros),
   ];
-  printTable(["processor time of a write, us", "nothing kept", "Ayder", "more"], table);
+  printTable(["processor time of a write, us", ...Object.keys(servers)], table);
   const path = await keepResult(values.name, { ...around, settings: values, table, slices });
   console.log(`kept in ${path}`);
 }

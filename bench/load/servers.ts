@@ -109,9 +109,9 @@ async function startHttp(
 }
 
 /** Starts the no-op route. */
-export function startNoop(): Promise<RunningServer> {
+export function startNoop(...options: readonly "--later"[]): Promise<RunningServer> {
   const port = freePort();
-  const command = [BUN, join(import.meta.dir, "noop.ts"), "--port", String(port)];
+  const command = [BUN, join(import.meta.dir, "noop.ts"), "--port", String(port), ...options];
   return startHttp("noop", scratchDirectory("noop"), command, port);
 }
 

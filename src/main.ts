@@ -3,15 +3,15 @@
 
 import { readFileSync } from "node:fs";
 import { totalmem } from "node:os";
-import { parseCommand, runCommand } from "./cli/mod.ts";
+import { parseCommand, placeOf, reasonOf, runCommand } from "./cli/mod.ts";
 import { ClusterTransport } from "./cluster/mod.ts";
 import { advertisedUrl, type Config, insecureReason, limits, loadConfig } from "./config/mod.ts";
 import { HttpServer } from "./http/mod.ts";
 import { Listener, lockDirectory, type OpenedDisk, openDisk } from "./io/mod.ts";
 import { InvariantError } from "./lib/assert.ts";
-import { EXIT_CODES, FatalError, type FatalReason } from "./lib/fatal.ts";
+import { EXIT_CODES, FatalError } from "./lib/fatal.ts";
 import { createLogger, type Logger } from "./lib/logger.ts";
-import { type Disk, FileError, type Identity, openIdentity, setAside } from "./log/mod.ts";
+import { type Disk, type Identity, openIdentity, setAside } from "./log/mod.ts";
 import { isAlone } from "./model/cluster.ts";
 import type { ProduceSink } from "./model/produce.ts";
 import {
@@ -75,19 +75,10 @@ const loggerAt = (level: Config["logLevel"]): Logger =>
 /** Ends the process: one line, one status. */
 function die(logger: Logger, error: unknown): never {
   const reason = reasonOf(error);
-  const text = error instanceof Error ? error.message : String(error);
-  // The place matters for what should never happen, and would only distract from what the operator can mend.
-  const isOurs = reason === "broken_invariant" || reason === "unexpected";
-  const stack = isOurs && error instanceof Error ? error.stack : undefined;
-  logger.error("fatal", { reason, message: text, ...(stack !== undefined && { stack }) });
+  const message = error instanceof Error ? error.message : String(error);
+  const stack = placeOf(error);
+  logger.error("fatal", { reason, message, ...(stack !== undefined && { stack }) });
   process.exit(EXIT_CODES[reason]);
-}
-
-function reasonOf(error: unknown): FatalReason {
-  if (error instanceof FatalError) return error.reason;
-  if (error instanceof InvariantError) return "broken_invariant";
-  if (error instanceof FileError) return error.kind === "no_space" ? "disk_full" : "data_unusable";
-  return "unexpected";
 }
 
 async function serve(argv: readonly string[]): Promise<void> {

@@ -1,9 +1,13 @@
 // `ayder inspect <dir>`: what lies in a data directory, read only, also from a directory that a node refuses to start on.
 
 import { NodeFiles } from "../io/mod.ts";
+import { EXIT_CODES, FatalError } from "../lib/fatal.ts";
 import {
   type ArchiveReport,
+  type DirectoryReport,
+  FileError,
   inspectLog,
+  isOfNode,
   type SegmentReport,
   type TopicReport,
 } from "../log/mod.ts";
@@ -30,22 +34,26 @@ const ARCHIVE_HEAD = [
   "checksums",
 ];
 const TOPIC_HEAD = ["topic", "id", "mode", "partitions", "records", "ever written"];
-/** A node that is running writes while it is looked at: what is damaged in each of these looks is damaged. */
+/** A node that is running writes while it is looked at: what is damaged, or gone, in each of these looks is so. */
 const LOOKS_MAX = 4;
 const LOOK_PAUSE_MS = 150;
 
-/** Looks at a directory. Returns the exit status: 3 when something before the end is damaged. */
+/**
+ * Looks at a directory. Returns the exit status: 3 when something before the end is damaged.
+ * Throws `FatalError` or `FileError` when it is no directory of a node, or something in it cannot be read.
+ */
 export async function inspect(
   directory: string,
   asJson: boolean,
   { print, style }: Voice,
 ): Promise<number> {
   const files = new NodeFiles(directory);
-  let report = inspectLog(files);
-  for (let look = 1; report.isDamaged && look < LOOKS_MAX; look++) {
-    await Bun.sleep(LOOK_PAUSE_MS);
-    report = inspectLog(files);
-  }
+  if (!isOfNode(files))
+    throw new FatalError(
+      "data_unusable",
+      `Cannot inspect ${directory}: there is nothing of a node in it`,
+    );
+  const report = await lookAt(files);
   if (asJson) {
     print(JSON.stringify(report));
   } else {
@@ -59,7 +67,21 @@ export async function inspect(
     print(`the log begins after index ${report.compactedIndex}`);
     print(`full files hold ${report.liveBytes} live bytes and ${report.deadBytes} dead ones`);
   }
-  return report.isDamaged ? 3 : 0;
+  return report.isDamaged ? EXIT_CODES.log_corrupt : EXIT_CODES.ok;
+}
+
+async function lookAt(files: NodeFiles): Promise<DirectoryReport> {
+  for (let look = 1; ; look++) {
+    try {
+      const report = inspectLog(files);
+      if (!report.isDamaged || look === LOOKS_MAX) return report;
+    } catch (error) {
+      // A file that was in the list a moment ago.
+      const isGone = error instanceof FileError && error.kind === "not_found";
+      if (!isGone || look === LOOKS_MAX) throw error;
+    }
+    await Bun.sleep(LOOK_PAUSE_MS);
+  }
 }
 
 const archiveRow = (archive: ArchiveReport): readonly Cell[] => [

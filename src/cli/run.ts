@@ -13,6 +13,7 @@ import { backup } from "./backup.ts";
 import { bench } from "./bench.ts";
 import { certs } from "./certs.ts";
 import { completionOf, isShell } from "./completion.ts";
+import { reportFailure } from "./failure.ts";
 import { healthcheck } from "./healthcheck.ts";
 import { helpOf, overview } from "./help.ts";
 import { inspect } from "./inspect.ts";
@@ -26,15 +27,34 @@ import { COMMANDS, type CommandName } from "./table.ts";
 import { openVoice, type Voice } from "./terminal.ts";
 import { type Build, buildLines, describeBuild } from "./version.ts";
 
+/** What commands are handed of rooms that this one does not know. */
+interface Rooms {
+  readonly build: Build;
+  readonly stateOf: StateOf;
+}
+
 /** Runs `command` and returns its exit status. */
 export async function runCommand(
   command: Command,
   input: Omit<ConfigInput, "argv">,
-  rooms: { readonly build: Build; readonly stateOf: StateOf },
+  rooms: Rooms,
+): Promise<number> {
+  const voice = openVoice(input.env);
+  try {
+    return await run(command, input, rooms, voice);
+  } catch (error) {
+    return reportFailure(error, command.argv.includes("--json"), voice);
+  }
+}
+
+async function run(
+  command: Command,
+  input: Omit<ConfigInput, "argv">,
+  rooms: Rooms,
+  voice: Voice,
 ): Promise<number> {
   const { name, argv } = command;
   const { version } = rooms.build;
-  const voice = openVoice(input.env);
   const { print } = voice;
   if (command.isHelp) {
     print(name === "help" ? overview(voice.style) : helpOf(name, voice.style));

@@ -117,7 +117,7 @@ export const COMMANDS = {
   inspect: {
     summary: "Show the segments, entries, checksums and topics of a data directory.",
     details:
-      "Reads everything and changes nothing; also beside a running node, and where a node refuses to start. Exit status 3: something durable is damaged or missing.",
+      "Reads everything and changes nothing; also beside a running node, and where a node refuses to start. Exit status 3: something durable is damaged or missing; 10: it is no data directory, or cannot be read.",
     arguments: [{ name: "dir", summary: "The data directory.", completes: "directory" }],
     options: { json: JSON_OPTION },
     examples: [{ line: "ayder inspect ./data" }, { line: "ayder inspect ./data --json" }],

@@ -62,6 +62,18 @@ export interface DirectoryReport {
   readonly isDamaged: boolean;
 }
 
+/** Whether a directory holds anything that a node writes. */
+export const isOfNode = (files: Files): boolean =>
+  files
+    .list()
+    .some(
+      (name) =>
+        name === META_FILE ||
+        name === MANIFEST_FILE ||
+        name === STATE_FILE ||
+        parseFileName(name) !== undefined,
+    );
+
 /** Reads a whole data directory. */
 export function inspectLog(files: Files): DirectoryReport {
   const problems: string[] = [];

@@ -30,7 +30,13 @@ export {
   verifyEntry,
 } from "./format.ts";
 export { hasSetAside, type Identity, joinCluster, openIdentity, setAside } from "./identity.ts";
-export { type ArchiveReport, inspectLog, type SegmentReport } from "./inspect.ts";
+export {
+  type ArchiveReport,
+  type DirectoryReport,
+  inspectLog,
+  isOfNode,
+  type SegmentReport,
+} from "./inspect.ts";
 export type { TopicReport } from "./inspect-topics.ts";
 export { type DiskJob, type JobResult, runJob } from "./jobs.ts";
 export { chainOf, type LiveSegment } from "./live-segment.ts";

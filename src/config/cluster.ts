@@ -3,6 +3,7 @@
 import { hkdfSync } from "node:crypto";
 import type { ConfigNotice, ConfigProblem } from "./load.ts";
 import type { Settings, Variable } from "./schema.ts";
+import { tlsProblems } from "./tls.ts";
 import type { Token } from "./tokens.ts";
 import { type ClusterNode, isLoopback } from "./topology.ts";
 
@@ -83,7 +84,7 @@ export function clusterOf(
     problem("RF_HA_ELECTION_TIMEOUT_MS", electionTimeoutMs, range);
   }
   checkConcern(settings, nodes?.length, problem);
-  const tls = tlsOf(settings, readFile, problem);
+  const tls = tlsOf(settings, readFile, found);
   const secret = secretOf(settings);
   if (own === undefined || nodes === undefined || found.problems.length > 0) return undefined;
 
@@ -166,20 +167,22 @@ function nodesOf(concern: WriteConcern, nodeCount: number): number {
 function tlsOf(
   settings: Settings,
   readFile: (path: string) => string | undefined,
-  problem: Problem,
+  { problems }: Findings,
 ): ClusterConfig["tls"] {
   if (!settings.RF_HA_TLS) return undefined;
-  const pathOf = (variable: "RF_HA_TLS_CA" | "RF_HA_TLS_CERT" | "RF_HA_TLS_KEY"): string => {
+  const fileOf = (variable: "RF_HA_TLS_CA" | "RF_HA_TLS_CERT" | "RF_HA_TLS_KEY") => {
     const path = settings[variable];
-    if (path === undefined) problem(variable, "", "a path, because RF_HA_TLS is 1");
-    else if (readFile(path) === undefined) problem(variable, path, "a path to a readable file");
-    return path ?? "";
+    if (path !== undefined) return { variable, path };
+    problems.push({ variable, value: "", range: "a path, because RF_HA_TLS is 1" });
+    return undefined;
   };
-  return {
-    caPath: pathOf("RF_HA_TLS_CA"),
-    certPath: pathOf("RF_HA_TLS_CERT"),
-    keyPath: pathOf("RF_HA_TLS_KEY"),
-  };
+  const [ca, cert, key] = [
+    fileOf("RF_HA_TLS_CA"),
+    fileOf("RF_HA_TLS_CERT"),
+    fileOf("RF_HA_TLS_KEY"),
+  ];
+  problems.push(...tlsProblems({ ca, cert, key }, readFile));
+  return ca && cert && key && { caPath: ca.path, certPath: cert.path, keyPath: key.path };
 }
 
 /** Only keys that follow from the secret leave this room. */

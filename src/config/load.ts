@@ -7,8 +7,9 @@ import { fail, type Result, succeed } from "../lib/result.ts";
 import { type ClusterConfig, clusterOf } from "./cluster.ts";
 import type { FieldFacts } from "./fields.ts";
 import { ENTRY_OVERHEAD_BYTES_MAX, KEY_BYTES_MIN } from "./limits.ts";
-import { ConfigSchema, type Variable } from "./schema.ts";
+import { ConfigSchema, type Settings, type Variable } from "./schema.ts";
 import { readSources } from "./sources.ts";
+import { type NamedFile, tlsProblems } from "./tls.ts";
 import type { Token } from "./tokens.ts";
 import { isLoopback } from "./topology.ts";
 
@@ -104,10 +105,8 @@ export function loadConfig(input: ConfigInput): Result<LoadedConfig, readonly Co
   const settings = parsed.output;
 
   const hasTokens = settings.RF_BEARER_TOKENS !== undefined;
-  const tls =
-    settings.RF_TLS_CERT !== undefined && settings.RF_TLS_KEY !== undefined
-      ? { certPath: settings.RF_TLS_CERT, keyPath: settings.RF_TLS_KEY }
-      : undefined;
+  const cert = fileOf(settings, "RF_TLS_CERT");
+  const key = fileOf(settings, "RF_TLS_KEY");
   const { memoryBytes = MEMORY_BYTES_DEFAULT } = input;
   const keyBytesMax = settings.RF_KV_BYTES ?? Math.floor(memoryBytes / 4);
   const config: Config = {
@@ -135,17 +134,26 @@ export function loadConfig(input: ConfigInput): Result<LoadedConfig, readonly Co
       bytesMax: settings.RF_ROCKET_BYTES,
       partitionBytesMax: settings.RF_ROCKET_PARTITION_BYTES,
     },
-    tls,
+    tls: cert && key && { certPath: cert.path, keyPath: key.path },
     isMetricsOpen: settings.RF_METRICS_OPEN,
     isDocsOpen: settings.RF_DOCS_OPEN,
     docsUrl: settings.RF_DOCS_URL,
     stopsWithInput: settings.RF_STOP_WITH_STDIN,
     cluster: clusterOf(settings, values, input.readFile, { problems, notices }),
   };
-  problems.push(...contradictions(config, values), ...tooMuchMemory(config, memoryBytes));
+  problems.push(
+    ...contradictions(config, values),
+    ...tlsProblems({ cert, key }, input.readFile),
+    ...tooMuchMemory(config, memoryBytes),
+  );
   if (problems.length > 0) return fail(problems);
   if (!hasTokens) notices.push(defaultTokenNotice(config.httpHost));
   return succeed({ config: Object.freeze(config), notices });
+}
+
+function fileOf(settings: Settings, variable: "RF_TLS_CERT" | "RF_TLS_KEY"): NamedFile | undefined {
+  const path = settings[variable];
+  return path === undefined ? undefined : { variable, path };
 }
 
 /** Rules between fields. */

@@ -94,7 +94,9 @@ export const ConfigSchema = v.object({
     "A produce to a topic that does not exist creates it, with 8 partitions.",
   ),
   RF_TLS_CERT: optionalPath("Certificate chain for HTTPS, PEM. Needs RF_TLS_KEY."),
-  RF_TLS_KEY: optionalPath("Private key for HTTPS, PEM. Needs RF_TLS_CERT."),
+  RF_TLS_KEY: optionalPath(
+    "Private key of that certificate, PEM, without a passphrase. Needs RF_TLS_CERT.",
+  ),
   RF_METRICS_OPEN: onOff(true, "`/metrics` answers without a token."),
   RF_DOCS_OPEN: onOff(true, "`/swagger`, `/openapi.json` and `/docs` answer without a token."),
   RF_DOCS_URL: webAddress("https://ayder.dev/docs", "The base of the `docs` address in errors."),
@@ -161,7 +163,7 @@ export const ConfigSchema = v.object({
   RF_HA_TLS_CERT: optionalPath(
     "This node's certificate, PEM. Its common name or one of its DNS names is the node id.",
   ),
-  RF_HA_TLS_KEY: optionalPath("This node's private key, PEM."),
+  RF_HA_TLS_KEY: optionalPath("Private key of that certificate, PEM, without a passphrase."),
   RF_HA_HEARTBEAT_MS: wholeNumber(
     50,
     10,

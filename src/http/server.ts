@@ -113,7 +113,7 @@ export class HttpServer {
   /**
    * Listens.
    * @returns where, with the port that a configured 0 became.
-   * @throws FatalError `address_in_use` when it cannot.
+   * @throws FatalError `address_in_use` or `invalid_configuration` when it cannot.
    */
   async start(backend: HttpBackend): Promise<{ readonly port: number; readonly url: string }> {
     const config = this.#config;
@@ -227,10 +227,12 @@ function listen(app: ReturnType<typeof createApp>, rooms: HttpRooms): Bun.Server
       },
     });
   } catch (error) {
-    const reason = error instanceof Error ? error.message : String(error);
+    const { code } = error as { readonly code?: unknown };
+    const why = error instanceof Error ? error.message : String(error);
     throw new FatalError(
-      "address_in_use",
-      `Cannot listen on ${config.httpHost}:${config.httpPort}: ${reason}`,
+      // The host is not one of this machine, or a file of TLS has changed since it was looked at.
+      code === "EADDRINUSE" ? "address_in_use" : "invalid_configuration",
+      `Cannot listen on ${config.httpHost}:${config.httpPort}: ${why}`,
       { cause: error },
     );
   }

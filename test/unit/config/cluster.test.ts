@@ -1,18 +1,29 @@
 // The cluster's part of the configuration: what it means, what is refused, and what is never shown.
 
-import { describe, expect, test } from "bun:test";
+import { afterAll, describe, expect, test } from "bun:test";
+import { readFileSync } from "node:fs";
 import {
   advertisedUrl,
   type ClusterConfig,
   insecureReason,
   loadConfig,
 } from "../../../src/config/mod.ts";
+import { makeAuthority } from "../../support/certificates.ts";
+
+const authority = await makeAuthority(["node1"]);
+afterAll(() => authority.clean());
+const { caPath, certPath, keyPath } = authority.pathsOf("node1");
+const FILES: Readonly<Record<string, string>> = {
+  "/ok/ca": readFileSync(caPath, "utf8"),
+  "/ok/cert": readFileSync(certPath, "utf8"),
+  "/ok/key": readFileSync(keyPath, "utf8"),
+};
 
 const NODES = "node1:10.0.0.1:7000:200,node2:[fd00::2]:7000,node3:host-3.example:7100:0";
 const BASE = { RF_HA_ENABLED: "1", RF_HA_NODE_ID: "node1", RF_HA_NODES: NODES };
 
 const load = (env: Record<string, string>) =>
-  loadConfig({ argv: [], env, readFile: (path) => (path.startsWith("/ok/") ? "PEM" : undefined) });
+  loadConfig({ argv: [], env, readFile: (path) => FILES[path] });
 
 function clusterOf(env: Record<string, string> = {}): ClusterConfig {
   const loaded = load({ ...BASE, ...env });
@@ -166,9 +177,9 @@ test.each([
     {
       ...BASE,
       RF_HA_TLS: "1",
-      RF_HA_TLS_CA: "/ok/a",
-      RF_HA_TLS_CERT: "/no/b",
-      RF_HA_TLS_KEY: "/ok/c",
+      RF_HA_TLS_CA: "/ok/ca",
+      RF_HA_TLS_CERT: "/no/cert",
+      RF_HA_TLS_KEY: "/ok/key",
     },
     ["RF_HA_TLS_CERT"],
   ],
@@ -282,7 +293,12 @@ describe("insecureReason()", () => {
     ["consent", { RF_HA_INSECURE: "1" }, false],
     [
       "TLS",
-      { RF_HA_TLS: "1", RF_HA_TLS_CA: "/ok/a", RF_HA_TLS_CERT: "/ok/b", RF_HA_TLS_KEY: "/ok/c" },
+      {
+        RF_HA_TLS: "1",
+        RF_HA_TLS_CA: "/ok/ca",
+        RF_HA_TLS_CERT: "/ok/cert",
+        RF_HA_TLS_KEY: "/ok/key",
+      },
       false,
     ],
   ] as [string, Record<string, string>, boolean][])("with %s: %#", (_what, env, isInsecure) => {
@@ -304,7 +320,7 @@ test.each([
 });
 
 test("with HTTPS the advertised address is one, too", () => {
-  const tls = { RF_TLS_CERT: "/ok/a", RF_TLS_KEY: "/ok/b" };
+  const tls = { RF_TLS_CERT: "/ok/cert", RF_TLS_KEY: "/ok/key" };
 
   expect(advertisedUrl(clusterOf(tls), true, 1109)).toBe("https://10.0.0.1:1109");
   expect(clusterOf({ ...tls, RF_HTTP_ADVERTISE: "a:1" }).advertiseUrl).toBe("https://a:1");

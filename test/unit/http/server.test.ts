@@ -290,3 +290,10 @@ test("an address in use is a reason to stop, by name", async () => {
     reason: "address_in_use",
   });
 });
+
+test("an address of another machine is a wrong configuration, not one in use", async () => {
+  // 203.0.113.0/24 is for documents (RFC 5737): no machine has it.
+  await expect(startFake({ RF_HTTP_ADDR: "203.0.113.9:0" })).rejects.toMatchObject({
+    reason: "invalid_configuration",
+  });
+});

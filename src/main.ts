@@ -85,7 +85,8 @@ async function serve(argv: readonly string[]): Promise<void> {
   const loaded = loadConfig({ ...input, argv });
   if (!loaded.ok) {
     const logger = loggerAt("error");
-    for (const problem of loaded.error) logger.error("invalid_configuration", { ...problem });
+    for (const problem of loaded.error.problems)
+      logger.error("invalid_configuration", { ...problem });
     process.exit(EXIT_CODES.invalid_configuration);
   }
   const { config, notices } = loaded.value;

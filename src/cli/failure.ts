@@ -1,6 +1,7 @@
 // Why something ends other than as asked: one reason of the one table of exit statuses, and one shape in which commands
 // say it.
 
+import type { ConfigProblem } from "../config/mod.ts";
 import { InvariantError } from "../lib/assert.ts";
 import { EXIT_CODES, FatalError, type FatalReason } from "../lib/fatal.ts";
 import { FileError } from "../log/mod.ts";
@@ -24,12 +25,24 @@ export function placeOf(error: unknown): string | undefined {
   return isOurs && error instanceof Error ? error.stack : undefined;
 }
 
-/** Says why a command failed, on standard error, and with `--json` on standard output, too. Returns the exit status. */
-export function reportFailure(error: unknown, asJson: boolean, voice: Voice): number {
+/** What is wrong with a configuration, a line each. */
+export const problemLines = (problems: readonly ConfigProblem[]): string =>
+  problems.map(({ variable, value, range }) => `${variable}=${value}: ${range}`).join("\n");
+
+/**
+ * Says why a command failed, on standard error, and with `--json` on standard output, too. Returns the exit status.
+ * @param facts What programs get besides.
+ */
+export function reportFailure(
+  error: unknown,
+  asJson: boolean,
+  voice: Voice,
+  facts: object = {},
+): number {
   const reason = reasonOf(error);
   const message = error instanceof Error ? error.message : String(error);
   voice.progress("");
   voice.complain(placeOf(error) ?? message);
-  if (asJson) voice.print(JSON.stringify({ ok: false, error: reason, message }));
+  if (asJson) voice.print(JSON.stringify({ ok: false, error: reason, message, ...facts }));
   return EXIT_CODES[reason];
 }

@@ -1,17 +1,12 @@
 // Runs a command that is not the server.
 
-import {
-  type ConfigInput,
-  describeConfig,
-  describeSettings,
-  insecureReason,
-  loadConfig,
-} from "../config/mod.ts";
+import { type ConfigInput, describeConfig, describeSettings } from "../config/mod.ts";
 import { assertNever } from "../lib/assert.ts";
 import { EXIT_CODES } from "../lib/fatal.ts";
 import { backup } from "./backup.ts";
 import { bench } from "./bench.ts";
 import { certs } from "./certs.ts";
+import { checkConfig } from "./check-config.ts";
 import { completionOf, isShell } from "./completion.ts";
 import { reportFailure } from "./failure.ts";
 import { healthcheck } from "./healthcheck.ts";
@@ -157,27 +152,3 @@ function docs({ values, words: [page] }: Given<"docs">, { print }: Voice): numbe
 
 const withoutJson = (argv: readonly string[]): readonly string[] =>
   argv.filter((flag) => flag !== "--json");
-
-function checkConfig(
-  argv: readonly string[],
-  input: Omit<ConfigInput, "argv">,
-  { print }: Voice,
-): number {
-  const asJson = argv.includes("--json");
-  const loaded = loadConfig({ ...input, argv: withoutJson(argv) });
-  const insecure =
-    loaded.ok && loaded.value.config.cluster && insecureReason(loaded.value.config.cluster);
-  if (insecure) {
-    print(asJson ? JSON.stringify({ ok: false, insecure_cluster: insecure }) : insecure);
-    return EXIT_CODES.insecure_cluster;
-  }
-  if (loaded.ok) {
-    const { notices } = loaded.value;
-    print(asJson ? JSON.stringify({ ok: true, notices }) : "The configuration is valid");
-    return EXIT_CODES.ok;
-  }
-  if (asJson) print(JSON.stringify({ ok: false, problems: loaded.error }));
-  else
-    for (const { variable, value, range } of loaded.error) print(`${variable}=${value}: ${range}`);
-  return EXIT_CODES.invalid_configuration;
-}

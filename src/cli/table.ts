@@ -167,6 +167,8 @@ export const COMMANDS = {
   },
   "check-config": {
     summary: "Check flags, environment and configuration file, and say everything that is wrong.",
+    details:
+      "Says what a node would warn of, too, such as a variable that it does not know, whether the configuration is valid or not; with --json both are lists, problems and notices.",
     arguments: [],
     options: { json: JSON_OPTION },
     takesSettings: true,

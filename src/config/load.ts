@@ -75,6 +75,12 @@ export interface LoadedConfig {
   readonly notices: readonly ConfigNotice[];
 }
 
+/** Why no node starts, and what its operator should know besides. */
+export interface RefusedConfig {
+  readonly problems: readonly ConfigProblem[];
+  readonly notices: readonly ConfigNotice[];
+}
+
 /** Where settings come from. */
 export interface ConfigInput {
   /** Flags, without the program's name and command. */
@@ -91,7 +97,7 @@ const MEMORY_BYTES_DEFAULT = 4 * 1024 ** 3;
 const BYTES_PER_KEY = 256;
 
 /** Loads and checks the whole configuration. */
-export function loadConfig(input: ConfigInput): Result<LoadedConfig, readonly ConfigProblem[]> {
+export function loadConfig(input: ConfigInput): Result<LoadedConfig, RefusedConfig> {
   const { values, notices, problems } = readSources(input);
   const parsed = v.safeParse(ConfigSchema, values);
   if (!parsed.success) {
@@ -101,7 +107,7 @@ export function loadConfig(input: ConfigInput): Result<LoadedConfig, readonly Co
       problems.push(problemOf(variable, values[variable] ?? "", issue.message));
     }
   }
-  if (!parsed.success || problems.length > 0) return fail(problems);
+  if (!parsed.success || problems.length > 0) return fail({ problems, notices });
   const settings = parsed.output;
 
   const hasTokens = settings.RF_BEARER_TOKENS !== undefined;
@@ -146,8 +152,8 @@ export function loadConfig(input: ConfigInput): Result<LoadedConfig, readonly Co
     ...tlsProblems({ cert, key }, input.readFile),
     ...tooMuchMemory(config, memoryBytes),
   );
-  if (problems.length > 0) return fail(problems);
   if (!hasTokens) notices.push(defaultTokenNotice(config.httpHost));
+  if (problems.length > 0) return fail({ problems, notices });
   return succeed({ config: Object.freeze(config), notices });
 }
 

@@ -7,6 +7,8 @@ export * as limits from "./limits.ts";
 export {
   type Config,
   type ConfigInput,
+  type ConfigNotice,
+  type ConfigProblem,
   loadConfig,
 } from "./load.ts";
 export type { Access, RateLimit, Token } from "./tokens.ts";

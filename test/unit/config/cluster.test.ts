@@ -34,7 +34,7 @@ function clusterOf(env: Record<string, string> = {}): ClusterConfig {
 
 function problemsOf(env: Record<string, string>) {
   const loaded = load(env);
-  return loaded.ok ? [] : loaded.error;
+  return loaded.ok ? [] : loaded.error.problems;
 }
 
 function noticesOf(env: Record<string, string>) {

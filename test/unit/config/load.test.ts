@@ -19,7 +19,7 @@ function noticesOf(input: Partial<ConfigInput>) {
 
 function problemsOf(input: Partial<ConfigInput>) {
   const loaded = load(input);
-  return loaded.ok ? [] : loaded.error;
+  return loaded.ok ? [] : loaded.error.problems;
 }
 
 test("nothing said is a node on this machine's port 1109 with the token dev", () => {

@@ -49,7 +49,7 @@ function problemsOf(env: Record<string, string>) {
       }
     },
   });
-  return loaded.ok ? [] : loaded.error;
+  return loaded.ok ? [] : loaded.error.problems;
 }
 
 const CLUSTER = {

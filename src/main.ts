@@ -410,13 +410,11 @@ function* trafficOf(probe: ReplicaProbe, http: HttpServer) {
   }
 }
 
-const command = parseCommand(process.argv.slice(2));
-if (!command.ok) {
-  say(`${command.error}\n`);
-  process.exit(EXIT_CODES.invalid_configuration);
-} else if (command.value.name === "serve" && !command.value.isHelp) {
+const argv = process.argv.slice(2);
+const command = parseCommand(argv);
+if (command.ok && command.value.name === "serve" && !command.value.isHelp) {
   await serve(command.value.argv);
 } else {
   const build = { version, commit, target };
-  process.exit(await runCommand(command.value, input, { build, stateOf }));
+  process.exit(await runCommand(argv, input, { build, stateOf }));
 }

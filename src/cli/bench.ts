@@ -1,7 +1,7 @@
 // `ayder bench`: drives a running node, and says how fast it answers and how late. Writes to a topic of its own, which
 // keeps little and stays.
 
-import { EXIT_CODES } from "../lib/fatal.ts";
+import { EXIT_CODES, FatalError } from "../lib/fatal.ts";
 import {
   batchWork,
   consumeWork,
@@ -14,6 +14,8 @@ import {
   tailWork,
   type Work,
 } from "../load/mod.ts";
+import { reportFailure } from "./failure.ts";
+import { ask, unavailable } from "./node-client.ts";
 import type { Given } from "./parse.ts";
 import { barOf, tableOf, type Voice } from "./terminal.ts";
 
@@ -26,47 +28,48 @@ const FILL_TURN_MS = 500;
 
 type Settings = Given<"bench">["values"];
 
-/** Runs one bench. Returns the exit status: 1 when nothing came back, or something that is no success. */
+/** Runs one bench. Returns the exit status; throws when there is no figure. */
 export async function bench(given: Given<"bench">, voice: Voice): Promise<number> {
   const { values } = given;
   const [url = ""] = given.words;
-  try {
-    await createTopic(url, values.token);
-    if (!values.json)
-      voice.print(
-        `Topic ${TOPIC}: one partition, its newest ${RETENTION_BYTES >> 20} MiB; it stays when this is over`,
-      );
-    await fillFor(url, values, voice);
-    const result = await runLoad({
-      ...optionsOf(url, values, await firstOffset(url, values)),
-      watch: (seen) => voice.progress(progressLine(seen, values)),
-    });
-    voice.progress("");
-    const isGood = isAllGood(result);
-    if (values.json) voice.print(JSON.stringify(asJson(url, values, result, isGood)));
-    else for (const line of asText(result, values, voice)) voice.print(line);
-    return isGood ? EXIT_CODES.ok : EXIT_CODES.unexpected;
-  } catch (error) {
-    voice.progress("");
-    const message = error instanceof Error ? error.message : String(error);
-    voice.complain(message);
-    if (values.json) voice.print(JSON.stringify({ ok: false, message }));
-    return EXIT_CODES.unexpected;
+  await createTopic(url, values.token);
+  if (!values.json)
+    voice.print(
+      `Topic ${TOPIC}: one partition, its newest ${RETENTION_BYTES >> 20} MiB; it stays when this is over`,
+    );
+  await fillFor(url, values, voice);
+  const result = await drive({
+    ...optionsOf(url, values, await firstOffset(url, values)),
+    watch: (seen) => voice.progress(progressLine(seen, values)),
+  });
+  voice.progress("");
+  const isGood = isAllGood(result);
+  if (!values.json) {
+    for (const line of asText(result, values, voice)) voice.print(line);
+    return isGood ? EXIT_CODES.ok : EXIT_CODES.check_failed;
   }
+  const facts = asJson(url, values, result);
+  if (!isGood) {
+    const failure = new FatalError("check_failed", "Not every request had a reply of success");
+    return reportFailure(failure, true, voice, facts);
+  }
+  voice.print(JSON.stringify({ ok: true, ...facts }));
+  return EXIT_CODES.ok;
 }
 
 async function createTopic(url: string, token: string): Promise<void> {
-  const reply = await fetch(new URL("/broker/topics", url), {
-    method: "POST",
-    headers: { authorization: `Bearer ${token}` },
+  await ask(new URL("/broker/topics", url), {
+    act: `create the topic ${TOPIC}`,
+    token,
     body: JSON.stringify({ name: TOPIC, partitions: 1, retention: { max_bytes: RETENTION_BYTES } }),
   });
-  if (reply.ok) return;
-  const { error, message } = (await reply.json().catch(() => ({}))) as Record<string, unknown>;
-  throw new Error(
-    `Cannot create the topic ${TOPIC}: ${reply.status} ${error ?? ""} ${message ?? ""}`,
-  );
 }
+
+/** Runs a load; a node that is not there is one that is not available. */
+const drive = (options: LoadOptions): Promise<LoadResult> =>
+  runLoad(options).catch((error: unknown) => {
+    throw unavailable(new URL(options.url), "run the load", error);
+  });
 
 function optionsOf(url: string, values: Settings, from: number): LoadOptions {
   const { mode, connections, seconds, warmup, rate } = values;
@@ -103,7 +106,7 @@ async function fillFor(url: string, values: Settings, voice: Voice): Promise<voi
   );
   const wanted = recordsToRead(values);
   for (let written = 0; written < wanted; ) {
-    const { records, statuses, firstError } = await runLoad({
+    const { records, statuses, firstError } = await drive({
       url,
       work,
       connections: 2,
@@ -112,7 +115,11 @@ async function fillFor(url: string, values: Settings, voice: Voice): Promise<voi
       protocol: "http1",
     });
     if (records === 0)
-      throw new Error(`Cannot fill the topic: ${firstError ?? JSON.stringify(statuses)}`);
+      throw unavailable(
+        new URL(url),
+        `fill the topic ${TOPIC}`,
+        firstError ?? JSON.stringify(statuses),
+      );
     written += records;
     voice.progress(`${barOf(written / wanted)} ${written} records to read`);
   }
@@ -123,8 +130,9 @@ async function fillFor(url: string, values: Settings, voice: Voice): Promise<voi
 async function firstOffset(url: string, values: Settings): Promise<number> {
   const { mode, token } = values;
   if (mode !== "tail") return 0;
-  const reply = await fetch(new URL(`/broker/topics/${TOPIC}`, url), {
-    headers: { authorization: `Bearer ${token}` },
+  const reply = await ask(new URL(`/broker/topics/${TOPIC}`, url), {
+    act: `read the topic ${TOPIC}`,
+    token,
   });
   const topic = (await reply.json()) as {
     readonly partition_details?: readonly { readonly next_offset: number }[];
@@ -156,10 +164,9 @@ const recordsPerSecond = (result: LoadResult, { mode }: Settings): number =>
     ? Math.round(result.records / Math.max(result.activeSeconds, 0.001))
     : result.recordsPerSecond;
 
-function asJson(url: string, values: Settings, result: LoadResult, isGood: boolean) {
+function asJson(url: string, values: Settings, result: LoadResult) {
   const { mode, connections, rate, bytes, batch } = values;
   return {
-    ok: isGood,
     url,
     topic: TOPIC,
     mode,

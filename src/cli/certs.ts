@@ -6,9 +6,11 @@ import { isIP } from "node:net";
 import { join } from "node:path";
 import type { X509Certificate } from "@peculiar/x509";
 import { NODE_ID, NODE_ID_RANGE } from "../config/mod.ts";
-import { EXIT_CODES } from "../lib/fatal.ts";
+import { attempt } from "../io/mod.ts";
+import { EXIT_CODES, FatalError } from "../lib/fatal.ts";
 import { usageOf } from "./help.ts";
 import type { Given } from "./parse.ts";
+import type { Voice } from "./terminal.ts";
 
 const CURVE = { name: "ECDSA", namedCurve: "P-256", hash: "SHA-256" } as const;
 const DAY_MS = 86_400_000;
@@ -26,10 +28,8 @@ interface Wanted {
   readonly hosts: readonly string[];
 }
 
-/** Something the caller can mend. */
-class Refusal extends Error {
-  override readonly name = "Refusal";
-}
+const wrong = (message: string): FatalError => new FatalError("invalid_arguments", message);
+const unusable = (message: string): FatalError => new FatalError("data_unusable", message);
 
 interface Authority {
   readonly certificate: X509Certificate;
@@ -38,22 +38,12 @@ interface Authority {
 
 type X509 = typeof import("@peculiar/x509");
 
-/** Makes what is asked for. Returns the exit status: 64 when nothing was written because of what was asked. */
-export async function certs(
-  { values }: Given<"certs">,
-  print: (line: string) => void,
-): Promise<number> {
-  const asJson = values.json;
-  try {
-    const files = await make(wantedOf(values));
-    if (asJson) print(JSON.stringify({ ok: true, files }));
-    else for (const file of files) print(file);
-    return EXIT_CODES.ok;
-  } catch (error) {
-    const message = error instanceof Error ? error.message : String(error);
-    print(asJson ? JSON.stringify({ ok: false, message }) : message);
-    return error instanceof Refusal ? EXIT_CODES.invalid_configuration : EXIT_CODES.unexpected;
-  }
+/** Makes what is asked for. Returns the exit status; throws why nothing, or not all, was written. */
+export async function certs({ values }: Given<"certs">, { print }: Voice): Promise<number> {
+  const files = await make(wantedOf(values));
+  if (values.json) print(JSON.stringify({ ok: true, files }));
+  else for (const file of files) print(file);
+  return EXIT_CODES.ok;
 }
 
 function wantedOf({
@@ -65,17 +55,17 @@ function wantedOf({
   const nodes = listOf(nodeList);
   const hosts = listOf(hostList);
   for (const node of nodes) {
-    if (!NODE_ID.test(node)) throw new Refusal(`Node ${node} is not ${NODE_ID_RANGE}`);
-    if (node === "ca") throw new Refusal("Node ca would take the files of the authority");
+    if (!NODE_ID.test(node)) throw wrong(`Node ${node} is not ${NODE_ID_RANGE}`);
+    if (node === "ca") throw wrong("Node ca would take the files of the authority");
   }
-  if (new Set(nodes).size !== nodes.length) throw new Refusal("A node is there twice");
-  if (nodes.length === 0) throw new Refusal(usageOf("certs"));
+  if (new Set(nodes).size !== nodes.length) throw wrong("A node is there twice");
+  if (nodes.length === 0) throw wrong(usageOf("certs"));
   for (const host of hosts) {
     if (isIP(host) === 0 && !NODE_ID.test(host))
-      throw new Refusal(`Host ${host} is neither a name nor an address`);
+      throw wrong(`Host ${host} is neither a name nor an address`);
     // In every certificate, it would let every node be that one.
     if (nodes.includes(host) || existsSync(join(out, `${host}.pem`)))
-      throw new Refusal(`Host ${host} is the id of a node: leave it out`);
+      throw wrong(`Host ${host} is the id of a node: leave it out`);
   }
   return { directory: out, nodes, days, hosts };
 }
@@ -93,10 +83,10 @@ async function make({ directory, nodes, days, hosts }: Wanted): Promise<string[]
   const present = nodes
     .flatMap((node) => [join(directory, `${node}.pem`), join(directory, `${node}.key`)])
     .filter((path) => existsSync(path));
-  if (present.length > 0) throw new Refusal(`There is already ${present.join(", ")}`);
+  if (present.length > 0) throw unusable(`There is already ${present.join(", ")}`);
   const hasAuthority = existsSync(caPath);
   if (hasAuthority !== existsSync(caKeyPath))
-    throw new Refusal(`Of ${caPath} and ${caKeyPath} one is missing`);
+    throw unusable(`Of ${caPath} and ${caKeyPath} one is missing`);
 
   // Loaded here, since no other command needs it. It asks for the first of the two to be there.
   await import("reflect-metadata");
@@ -115,8 +105,9 @@ async function make({ directory, nodes, days, hosts }: Wanted): Promise<string[]
     files.push([join(directory, `${node}.pem`), pemOf(certificate)]);
     files.push([join(directory, `${node}.key`), await keyPemOf(x509, key)]);
   }
-  mkdirSync(directory, { recursive: true, mode: 0o700 });
-  for (const [path, pem] of files) writeFileSync(path, pem, { flag: "wx", mode: 0o600 });
+  attempt(`make ${directory}`, () => mkdirSync(directory, { recursive: true, mode: 0o700 }));
+  for (const [path, pem] of files)
+    attempt(`write ${path}`, () => writeFileSync(path, pem, { flag: "wx", mode: 0o600 }));
   return files.map(([path]) => path);
 }
 
@@ -184,7 +175,7 @@ async function readAuthority(x509: X509, caPath: string, keyPath: string): Promi
     return { certificate, key };
   } catch (error) {
     const why = error instanceof Error ? error.message : String(error);
-    throw new Refusal(`Cannot use the authority in ${caPath}: ${why}`);
+    throw unusable(`Cannot use the authority in ${caPath}: ${why}`);
   }
 }
 

@@ -41,6 +41,7 @@ export function reportFailure(
 ): number {
   const reason = reasonOf(error);
   const message = error instanceof Error ? error.message : String(error);
+  // What failed may have been in the middle of it.
   voice.progress("");
   voice.complain(placeOf(error) ?? message);
   if (asJson) voice.print(JSON.stringify({ ok: false, error: reason, message, ...facts }));

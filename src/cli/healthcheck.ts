@@ -1,20 +1,39 @@
 // `ayder healthcheck`: asks the node that this environment describes whether it is ready. Exit status 0 or 1.
 
-import { type ConfigInput, loadConfig } from "../config/mod.ts";
-import { EXIT_CODES } from "../lib/fatal.ts";
+import { type Config, type ConfigInput, loadConfig } from "../config/mod.ts";
+import { EXIT_CODES, FatalError } from "../lib/fatal.ts";
+import { problemLines } from "./failure.ts";
+import { unavailable } from "./node-client.ts";
+import type { Voice } from "./terminal.ts";
 
+const ACT = "find a node that is ready";
 /** A container's runtime gives a health check a few seconds; answer within them. */
 const TIMEOUT_MS = 3000;
 
-/** Asks `/ready`. */
+/** Asks `/ready`. Returns the exit status; throws why the node is not to be had. */
 export async function healthcheck(
   argv: readonly string[],
   input: Omit<ConfigInput, "argv">,
-  print: (line: string) => void,
+  { print }: Voice,
 ): Promise<number> {
-  const loaded = loadConfig({ ...input, argv });
-  if (!loaded.ok) return EXIT_CODES.invalid_configuration;
-  const { httpHost, httpPort, tls } = loaded.value.config;
+  const loaded = loadConfig({ ...input, argv: argv.filter((flag) => flag !== "--json") });
+  if (!loaded.ok)
+    throw new FatalError("invalid_configuration", problemLines(loaded.error.problems));
+  const url = readyUrl(loaded.value.config);
+  const reply = await fetch(url, {
+    signal: AbortSignal.timeout(TIMEOUT_MS),
+    // The certificate names the public host, not loopback; nothing secret is sent.
+    tls: { rejectUnauthorized: false },
+  }).catch((error: unknown) => {
+    throw unavailable(url, ACT, error);
+  });
+  const text = await reply.text();
+  if (!reply.ok) throw unavailable(url, ACT, text);
+  print(text);
+  return EXIT_CODES.ok;
+}
+
+function readyUrl({ httpHost, httpPort, tls }: Config): URL {
   // What listens everywhere answers on loopback too.
   const host =
     httpHost === "0.0.0.0"
@@ -24,19 +43,5 @@ export async function healthcheck(
         : httpHost.includes(":")
           ? `[${httpHost}]`
           : httpHost;
-  try {
-    const reply = await fetch(
-      `${tls === undefined ? "http" : "https"}://${host}:${httpPort}/ready`,
-      {
-        signal: AbortSignal.timeout(TIMEOUT_MS),
-        // The certificate names the public host, not loopback; nothing secret is sent.
-        tls: { rejectUnauthorized: false },
-      },
-    );
-    print(await reply.text());
-    return reply.ok ? EXIT_CODES.ok : EXIT_CODES.unexpected;
-  } catch (error) {
-    print(error instanceof Error ? error.message : String(error));
-    return EXIT_CODES.unexpected;
-  }
+  return new URL(`${tls === undefined ? "http" : "https"}://${host}:${httpPort}/ready`);
 }

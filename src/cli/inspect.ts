@@ -11,6 +11,8 @@ import {
   type SegmentReport,
   type TopicReport,
 } from "../log/mod.ts";
+import { reportFailure } from "./failure.ts";
+import type { Given } from "./parse.ts";
 import { type Cell, tableOf, type Voice } from "./terminal.ts";
 
 const SEGMENT_HEAD = [
@@ -43,10 +45,10 @@ const LOOK_PAUSE_MS = 150;
  * Throws `FatalError` or `FileError` when it is no directory of a node, or something in it cannot be read.
  */
 export async function inspect(
-  directory: string,
-  asJson: boolean,
-  { print, style }: Voice,
+  { values, words: [directory = ""] }: Given<"inspect">,
+  voice: Voice,
 ): Promise<number> {
+  const { print, style } = voice;
   const files = new NodeFiles(directory);
   if (!isOfNode(files))
     throw new FatalError(
@@ -54,8 +56,12 @@ export async function inspect(
       `Cannot inspect ${directory}: there is nothing of a node in it`,
     );
   const report = await lookAt(files);
-  if (asJson) {
-    print(JSON.stringify(report));
+  if (values.json && report.isDamaged) {
+    const failure = new FatalError("log_corrupt", report.problems.join("; "));
+    return reportFailure(failure, true, voice, report);
+  }
+  if (values.json) {
+    print(JSON.stringify({ ok: true, ...report }));
   } else {
     print(`node ${report.nodeId ?? "unknown"}, cluster ${report.clusterId ?? "unknown"}`);
     for (const problem of report.problems) print(style.red(`! ${problem}`));

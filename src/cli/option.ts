@@ -25,6 +25,8 @@ export interface Argument {
   readonly summary: string;
   readonly isOptional?: true;
   readonly choices?: readonly string[];
+  /** It is the address of a node. */
+  readonly isUrl?: true;
   readonly completes?: Completes;
 }
 

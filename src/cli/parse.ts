@@ -119,12 +119,14 @@ function wrongOf({ choices, range }: Option, text: string): string | undefined {
 
 function wrongWords(facts: CommandFacts, words: readonly string[]): readonly string[] {
   const problems: string[] = [];
-  for (const [i, { name, isOptional, choices }] of facts.arguments.entries()) {
+  for (const [i, { name, isOptional, choices, isUrl }] of facts.arguments.entries()) {
     const word = words[i];
     if (word === undefined) {
       if (!isOptional) problems.push(`<${name}> is missing`);
     } else if (choices !== undefined && !choices.includes(word)) {
       problems.push(`<${name}> ${word}: it is ${listOf(choices)}`);
+    } else if (isUrl && !/^https?:$/.test(URL.parse(word)?.protocol ?? "")) {
+      problems.push(`<${name}> ${word}: it is an http or https address`);
     }
   }
   for (const word of words.slice(facts.arguments.length))

@@ -1,7 +1,8 @@
 // `ayder prove`: kills nodes of its own in the middle of writes, twice, and says whether anything acknowledged was lost.
 
-import { EXIT_CODES } from "../lib/fatal.ts";
+import { EXIT_CODES, FatalError } from "../lib/fatal.ts";
 import { describeProof, prove } from "../proof/mod.ts";
+import { reportFailure } from "./failure.ts";
 import { usageOf } from "./help.ts";
 import type { Given } from "./parse.ts";
 import type { Voice } from "./terminal.ts";
@@ -32,10 +33,10 @@ export async function proveCommand(
   voice: Voice,
 ): Promise<number> {
   const program = values.binary?.split(" ").filter((word) => word !== "") ?? ownProgram();
-  if (program.length === 0) {
-    voice.complain(usageOf("prove"));
-    return EXIT_CODES.invalid_configuration;
-  }
+  const [executable] = program;
+  if (executable === undefined) throw new FatalError("invalid_arguments", usageOf("prove"));
+  if (Bun.which(executable) === null)
+    throw new FatalError("data_unusable", `Cannot prove ${executable}: it is no program`);
   const leaving = new AbortController();
   const leave = (): void => leaving.abort();
   for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.once(signal, leave);
@@ -52,7 +53,14 @@ export async function proveCommand(
       ),
   });
   voice.progress("");
-  const isForPeople = process.stdout.isTTY && !values.json;
-  voice.print(isForPeople ? describeProof(report) : JSON.stringify(report));
-  return report.ok ? EXIT_CODES.ok : EXIT_CODES.unexpected;
+  if (process.stdout.isTTY && !values.json) {
+    voice.print(describeProof(report));
+    return report.ok ? EXIT_CODES.ok : EXIT_CODES.check_failed;
+  }
+  if (!report.ok) {
+    const failure = new FatalError("check_failed", report.message ?? "A promise was broken");
+    return reportFailure(failure, true, voice, report);
+  }
+  voice.print(JSON.stringify(report));
+  return EXIT_CODES.ok;
 }

@@ -7,7 +7,8 @@ import { COMMAND_LIST } from "./table.ts";
 const HEAD = `# Command line
 
 Every command has \`--help\`, and \`--json\` but for the node itself, whose diagnostics are JSON in any case.
-What is wrong with the arguments is said on standard error, an unknown option with the nearest known one, and the exit status is 64.
+What goes wrong is said on standard error; with \`--json\` standard output has it, too, as \`{"ok":false,"error":"...","message":"..."}\` with the reason by name.
+Wrong arguments end with 64, an unknown option with the nearest known one; files that cannot be used with 10.
 Colours and progress are for terminals; \`NO_COLOR\` turns the colours off.
 The exit statuses are in the repository under \`docs/operating/deploy.md\`.
 

@@ -1,8 +1,8 @@
 // Runs a command that is not the server.
 
 import { type ConfigInput, describeConfig, describeSettings } from "../config/mod.ts";
-import { assertNever } from "../lib/assert.ts";
-import { EXIT_CODES } from "../lib/fatal.ts";
+import { assert, assertNever } from "../lib/assert.ts";
+import { EXIT_CODES, FatalError } from "../lib/fatal.ts";
 import { backup } from "./backup.ts";
 import { bench } from "./bench.ts";
 import { certs } from "./certs.ts";
@@ -13,7 +13,7 @@ import { healthcheck } from "./healthcheck.ts";
 import { helpOf, overview } from "./help.ts";
 import { inspect } from "./inspect.ts";
 import { isCommand, unknownCommand } from "./lookup.ts";
-import { type Command, type Given, parseArguments } from "./parse.ts";
+import { type Command, type Given, parseArguments, parseCommand } from "./parse.ts";
 import { proveCommand } from "./prove.ts";
 import { describeCommands } from "./reference.ts";
 import { restore, type StateOf } from "./restore.ts";
@@ -28,31 +28,31 @@ interface Rooms {
   readonly stateOf: StateOf;
 }
 
-/** Runs `command` and returns its exit status. */
+/** Runs the command that `argv` asks for, and returns its exit status. Whatever it throws is said in one shape. */
 export async function runCommand(
-  command: Command,
+  argv: readonly string[],
   input: Omit<ConfigInput, "argv">,
   rooms: Rooms,
 ): Promise<number> {
   const voice = openVoice(input.env);
   try {
-    return await run(command, input, rooms, voice);
+    const command = parseCommand(argv);
+    if (!command.ok) throw new FatalError("invalid_arguments", command.error);
+    return await run(command.value, input, rooms, voice);
   } catch (error) {
-    return reportFailure(error, command.argv.includes("--json"), voice);
+    return reportFailure(error, argv.includes("--json"), voice);
   }
 }
 
 async function run(
-  command: Command,
+  { name, argv, isHelp }: Command,
   input: Omit<ConfigInput, "argv">,
   rooms: Rooms,
   voice: Voice,
 ): Promise<number> {
-  const { name, argv } = command;
   const { version } = rooms.build;
-  const { print } = voice;
-  if (command.isHelp) {
-    print(name === "help" ? overview(voice.style) : helpOf(name, voice.style));
+  if (isHelp) {
+    voice.print(name === "help" ? overview(voice.style) : helpOf(name, voice.style));
     return EXIT_CODES.ok;
   }
   const surroundings = { env: input.env, version };
@@ -61,58 +61,41 @@ async function run(
       // Whoever calls serves.
       return EXIT_CODES.unexpected;
     case "version":
-      return withArguments(name, argv, voice, (given) =>
-        versionCommand(given, rooms, input, voice),
-      );
+      return versionCommand(given(name, argv), rooms, input, voice);
     case "help":
-      return withArguments(name, argv, voice, (given) => help(given, voice));
+      return help(given(name, argv), voice);
     case "docs":
-      return withArguments(name, argv, voice, (given) => docs(given, voice));
+      return docs(given(name, argv), voice);
     case "completion":
-      return withArguments(name, argv, voice, ({ values, words: [shell = ""] }) => {
-        if (!isShell(shell)) return EXIT_CODES.invalid_configuration;
-        const script = completionOf(shell);
-        print(values.json ? JSON.stringify({ shell, script }) : script);
-        return EXIT_CODES.ok;
-      });
+      return completion(given(name, argv), voice);
     case "check-config":
       return checkConfig(argv, input, voice);
     case "healthcheck":
-      return healthcheck(withoutJson(argv), input, print);
+      return healthcheck(argv, input, voice);
     case "inspect":
-      return withArguments(name, argv, voice, ({ values, words: [directory = ""] }) =>
-        inspect(directory, values.json, voice),
-      );
+      return inspect(given(name, argv), voice);
     case "prove":
-      return withArguments(name, argv, voice, (given) => proveCommand(given, surroundings, voice));
+      return proveCommand(given(name, argv), surroundings, voice);
     case "sandbox":
-      return withArguments(name, argv, voice, (given) => sandbox(given, surroundings, voice));
+      return sandbox(given(name, argv), surroundings, voice);
     case "bench":
-      return withArguments(name, argv, voice, (given) => bench(given, voice));
+      return bench(given(name, argv), voice);
     case "backup":
-      return withArguments(name, argv, voice, (given) => backup(given, voice));
+      return backup(given(name, argv), voice);
     case "restore":
-      return withArguments(name, argv, voice, (given) => restore(given, rooms.stateOf, voice));
+      return restore(given(name, argv), rooms.stateOf, voice);
     case "certs":
-      return withArguments(name, argv, voice, (given) => certs(given, print));
+      return certs(given(name, argv), voice);
     default:
       return assertNever(name);
   }
 }
 
-/** Reads the arguments and runs, or says what is wrong with them. */
-function withArguments<Name extends CommandName>(
-  name: Name,
-  argv: readonly string[],
-  voice: Voice,
-  run: (given: Given<Name>) => number | Promise<number>,
-): number | Promise<number> {
-  const given = parseArguments(name, argv);
-  if (given.ok) return run(given.value);
-  voice.complain(given.error);
-  if (argv.includes("--json"))
-    voice.print(JSON.stringify({ ok: false, error: "invalid_arguments", message: given.error }));
-  return EXIT_CODES.invalid_configuration;
+/** Reads the arguments, or throws what is wrong with them. */
+function given<Name extends CommandName>(name: Name, argv: readonly string[]): Given<Name> {
+  const read = parseArguments(name, argv);
+  if (!read.ok) throw new FatalError("invalid_arguments", read.error);
+  return read.value;
 }
 
 async function versionCommand(
@@ -133,10 +116,8 @@ async function versionCommand(
 }
 
 function help({ values, words: [about] }: Given<"help">, voice: Voice): number {
-  if (about !== undefined && !isCommand(about)) {
-    voice.complain(unknownCommand(about));
-    return EXIT_CODES.invalid_configuration;
-  }
+  if (about !== undefined && !isCommand(about))
+    throw new FatalError("invalid_arguments", unknownCommand(about));
   const { style } = voice;
   if (values.json) voice.print(JSON.stringify(about === undefined ? COMMANDS : COMMANDS[about]));
   else voice.print(about === undefined ? overview(style) : helpOf(about, style));
@@ -150,5 +131,13 @@ function docs({ values, words: [page] }: Given<"docs">, { print }: Voice): numbe
   return EXIT_CODES.ok;
 }
 
-const withoutJson = (argv: readonly string[]): readonly string[] =>
-  argv.filter((flag) => flag !== "--json");
+function completion(
+  { values, words: [shell = ""] }: Given<"completion">,
+  { print }: Voice,
+): number {
+  // The table has let through nothing else.
+  assert(isShell(shell), `${shell} is a shell that completion is written for`);
+  const script = completionOf(shell);
+  print(values.json ? JSON.stringify({ shell, script }) : script);
+  return EXIT_CODES.ok;
+}

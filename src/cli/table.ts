@@ -11,6 +11,7 @@ const TOKEN_OPTION = {
 const URL_ARGUMENT = {
   name: "url",
   summary: "Where a node answers: http://127.0.0.1:1109.",
+  isUrl: true,
 } as const;
 
 /** Shells that completion is written for. */

@@ -5,6 +5,7 @@
 // after its completion. Called by `main.ts` and `cli/`, which lock the directory first, and open one disk on it.
 
 export { type OpenedDisk, openDisk, probeDisk } from "./detect.ts";
+export { attempt } from "./file-errors.ts";
 export { NodeFiles } from "./files.ts";
 export { Listener } from "./listener.ts";
 export { lockDirectory } from "./lock.ts";

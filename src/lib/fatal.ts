@@ -1,10 +1,13 @@
-// Reasons for which a node stops, and the exit status of each. A half-alive node is worse than a dead one:
-// it answers health checks and takes connections while it can keep no promise.
+// Reasons for which a node stops or a command fails, and the exit status of each. A half-alive node is worse than a dead
+// one: it answers health checks and takes connections while it can keep no promise.
 
-/** Exit status per reason. The numbers are part of the interface: supervisors act on them. */
+/** Exit status per reason. Both are part of the interface: supervisors act on the numbers, programs on the names. */
 export const EXIT_CODES = {
   ok: 0,
   unexpected: 1,
+  // Of commands. Container runtimes know 1 as ill.
+  node_unavailable: 1,
+  check_failed: 1,
   sync_failed: 2,
   log_corrupt: 3,
   broken_invariant: 4,
@@ -17,6 +20,7 @@ export const EXIT_CODES = {
   data_foreign: 11,
   backup_damaged: 12,
   invalid_configuration: 64,
+  invalid_arguments: 64,
   address_in_use: 69,
 } as const;
 

@@ -32,7 +32,7 @@ export async function prove(options: ProofOptions): Promise<ProofReport> {
   const ledger = new Ledger(PARTITIONS);
   const rounds: RoundReport[] = [];
   let states: readonly StateReport[] = [];
-  let error: string | undefined;
+  let message: string | undefined;
   const { nodes: count, program, env, isKept = false } = options;
   const stopping = new AbortController();
   const bound = setTimeout(
@@ -55,7 +55,7 @@ export async function prove(options: ProofOptions): Promise<ProofReport> {
   } catch (thrown) {
     // What made everything else fail says more than what failed because of it.
     const cause = signal.aborted ? signal.reason : thrown;
-    error = cause instanceof Error ? cause.message : String(cause);
+    message = cause instanceof Error ? cause.message : String(cause);
   } finally {
     // Whoever still waits for a node has nothing to wait for.
     stopping.abort(new Error("The proof is over"));
@@ -63,7 +63,7 @@ export async function prove(options: ProofOptions): Promise<ProofReport> {
     options.signal?.removeEventListener("abort", leave);
   }
   const checked = rounds.at(-1)?.records_checked ?? 0;
-  const isWhole = error === undefined && rounds.length === ROUNDS && checked > 0;
+  const isWhole = message === undefined && rounds.length === ROUNDS && checked > 0;
   return {
     ok: isWhole && ledger.isClean && checked === ledger.acknowledgedRecords,
     nodes: count,
@@ -76,6 +76,6 @@ export async function prove(options: ProofOptions): Promise<ProofReport> {
     fault_details: ledger.faults,
     state_hashes: states,
     elapsed_ms: Math.round(performance.now() - startedMs),
-    ...(error !== undefined && { error }),
+    ...(message !== undefined && { message }),
   };
 }

@@ -53,7 +53,7 @@ export interface ProofReport {
   readonly state_hashes: readonly StateReport[];
   readonly elapsed_ms: number;
   /** Why the proof did not come to its end. */
-  readonly error?: string;
+  readonly message?: string;
 }
 
 /** The account for a terminal. */
@@ -92,7 +92,7 @@ export function describeProof(report: ProofReport): string {
     ["lost", "doubled", "reordered"].map((kind) => `${kind} ${faults[kind as "lost"]}`).join(", "),
   );
   lines.push(...report.fault_details.map((fault) => `! ${fault}`));
-  if (report.error !== undefined) lines.push(`! ${report.error}`);
+  if (report.message !== undefined) lines.push(`! ${report.message}`);
   lines.push(
     report.ok ? "OK: every acknowledged record is there, once, where it was said to be" : "NOT OK",
   );

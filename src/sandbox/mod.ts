@@ -3,4 +3,4 @@
 // Keeps: bounds on visitors, proofs, bytes, calls and time; no node and no directory outlives it.
 // Called by `cli` (`ayder sandbox`).
 
-export { openSandbox } from "./server.ts";
+export { type OpenSandbox, openSandbox, type SandboxOptions } from "./server.ts";

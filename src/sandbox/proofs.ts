@@ -71,12 +71,12 @@ export class Proofs implements AsyncDisposable {
         signal,
         progress: (step) => say({ step }),
       });
-      const { program: _, error, ...shown } = report;
-      if (error !== undefined && !signal.aborted) complain(error);
+      const { program: _, message, ...shown } = report;
+      if (message !== undefined && !signal.aborted) complain(message);
       say({
         report: {
           ...shown,
-          ...(error !== undefined && { error: "The proof did not come to its end" }),
+          ...(message !== undefined && { message: "The proof did not come to its end" }),
         },
       });
     } finally {

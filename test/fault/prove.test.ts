@@ -99,7 +99,7 @@ test(
       const { code, left, report } = await proof(["--binary", `${BUN} ${PLANTED}`]);
 
       expect(report.ok).toBe(false);
-      expect(report.error).toBeUndefined();
+      expect(report.message).toBe("A promise was broken");
       expect(report.faults.lost).toBeGreaterThan(0);
       expect(report.fault_details.length).toBeGreaterThan(0);
       expect({ code, left }).toEqual({ code: 1, left: [] });
@@ -118,7 +118,7 @@ test(
       ]);
 
       expect(report.ok).toBe(false);
-      expect(report.error).toBeUndefined();
+      expect(report.message).toBe("A promise was broken");
       expect(report.faults.lost).toBeGreaterThan(0);
       expect({ code, left }).toEqual({ code: 1, left: [] });
     }
@@ -132,7 +132,7 @@ test(
     const { code, left, report } = await proof(["--binary", "/bin/false"]);
 
     expect(report).toMatchObject({ ok: false, rounds: [], records_checked: 0 });
-    expect(report.error).toContain("ended");
+    expect(report.message).toContain("ended");
     expect({ code, left }).toEqual({ code: 1, left: [] });
   },
   TEST_MS_MAX,

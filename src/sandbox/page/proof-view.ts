@@ -31,7 +31,7 @@ interface Report {
   readonly fault_details: readonly string[];
   readonly state_hashes: readonly { readonly node: string; readonly hash: string }[];
   readonly elapsed_ms: number;
-  readonly error?: string;
+  readonly message?: string;
 }
 
 const seconds = (ms: number): string => `${(ms / 1000).toFixed(1)} s`;
@@ -98,7 +98,7 @@ function showReport(report: Report): void {
     make("strong", report.ok ? "Nothing was lost" : "A promise was broken"),
     report.ok
       ? `${report.records_checked.toLocaleString()} acknowledged records looked for and found, each once and where it was said to be, in ${seconds(report.elapsed_ms)}.`
-      : (report.error ?? `${faultsOf(report)}.`),
+      : (report.message ?? `${faultsOf(report)}.`),
   );
   if (report.fault_details.length > 0)
     verdict.append(

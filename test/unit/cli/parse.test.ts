@@ -92,7 +92,8 @@ describe("parseArguments()", () => {
     ["bench http://h --token", "--token wants its TOKEN"],
     ["bench http://h --token --json", "--token wants its TOKEN"],
     ["bench", "<url> is missing"],
-    ["bench a b", "b is one word too many"],
+    ["bench localhost:1109", "<url> localhost:1109: it is an http or https address"],
+    ["bench http://h b", "b is one word too many"],
     ["completion tcsh", "<shell> tcsh: it is bash, zsh or fish"],
     ["certs --out x", "--nodes IDS is missing"],
   ])("says what is wrong with %p", (line, problem) => {
@@ -105,11 +106,11 @@ describe("parseArguments()", () => {
   });
 
   test("says everything that is wrong at once", () => {
-    expect(wrongWith("bench", "--rate", "x", "--sec", "1").split("\n")).toHaveLength(3);
+    expect(wrongWith("bench", "http://h", "--rate", "x", "--sec=1").split("\n")).toHaveLength(3);
   });
 
   test("takes a value that looks like an option behind a =", () => {
-    expect(parseArguments("backup", ["u", "f", "--token=--x"])).toMatchObject({
+    expect(parseArguments("backup", ["http://h", "f", "--token=--x"])).toMatchObject({
       value: { values: { token: "--x" } },
     });
   });

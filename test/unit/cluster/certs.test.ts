@@ -5,8 +5,11 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { certs } from "../../../src/cli/certs.ts";
+import { reasonOf } from "../../../src/cli/failure.ts";
 import { parseArguments } from "../../../src/cli/parse.ts";
+import { EXIT_CODES } from "../../../src/lib/fatal.ts";
 import { introducePair, peerNode } from "../../support/peer-nodes.ts";
+import { recordedVoice } from "../../support/recorded-voice.ts";
 
 let directory = "";
 beforeEach(() => {
@@ -15,12 +18,14 @@ beforeEach(() => {
 afterEach(() => rmSync(directory, { recursive: true }));
 
 async function run(...argv: string[]): Promise<{ status: number; lines: string[] }> {
-  const lines: string[] = [];
+  const voice = recordedVoice();
   const given = parseArguments("certs", ["--out", directory, ...argv]);
-  if (!given.ok)
-    return { status: 64, lines: [JSON.stringify({ ok: false, message: given.error })] };
-  const status = await certs(given.value, (line) => lines.push(line));
-  return { status, lines };
+  if (!given.ok) return { status: EXIT_CODES.invalid_arguments, lines: [given.error] };
+  try {
+    return { status: await certs(given.value, voice), lines: voice.printed };
+  } catch (error) {
+    return { status: EXIT_CODES[reasonOf(error)], lines: [String(error)] };
+  }
 }
 
 const openssl = (...argv: string[]): string =>
@@ -81,7 +86,7 @@ test("what is there is named and not touched, and nothing else is written", asyn
 
   const { status, lines } = await run("--nodes", "node1,node2");
 
-  expect(status).toBe(64);
+  expect(status).toBe(10);
   expect(lines.join()).toContain("node2.key");
   expect(readdirSync(directory)).toEqual(["node2.key"]);
   expect(readFileSync(join(directory, "node2.key"), "utf8")).toBe("mine");
@@ -97,14 +102,23 @@ test.each([
   ["a host that is another node", ["--nodes", "a,b", "--hosts", "b"], "id of a node"],
   ["a host that is none", ["--nodes", "a", "--hosts", "b c"], "neither"],
   ["an unknown flag", ["--nodes", "a", "--color"], "--color"],
-  ["half an authority", ["--nodes", "a"], "missing"],
-])("%s is refused", async (what, argv, why) => {
-  if (what === "half an authority") writeFileSync(join(directory, "ca.pem"), "");
-
-  const { status, lines } = await run(...argv, "--json");
+])("%s is refused", async (_what, argv, why) => {
+  const { status, lines } = await run(...argv);
 
   expect(status).toBe(64);
-  expect(JSON.parse(lines.join())).toMatchObject({ ok: false });
   expect(lines.join()).toContain(why);
-  expect(readdirSync(directory).filter((name) => name !== "ca.pem")).toEqual([]);
+  expect(readdirSync(directory)).toEqual([]);
+});
+
+test.each([
+  ["half an authority", ["ca.pem"], "missing"],
+  ["an authority that is none", ["ca.pem", "ca.key"], "Cannot use the authority"],
+])("%s is data that cannot be used", async (_what, files, why) => {
+  for (const name of files) writeFileSync(join(directory, name), "");
+
+  const { status, lines } = await run("--nodes", "a");
+
+  expect(status).toBe(10);
+  expect(lines.join()).toContain(why);
+  expect(readdirSync(directory).sort()).toEqual([...files].sort());
 });

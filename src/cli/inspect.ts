@@ -14,6 +14,7 @@ import {
 import { reportFailure } from "./failure.ts";
 import type { Given } from "./parse.ts";
 import { type Cell, tableOf, type Voice } from "./terminal.ts";
+import { inSnakeCase } from "./wire.ts";
 
 const SEGMENT_HEAD = [
   "segment",
@@ -58,10 +59,10 @@ export async function inspect(
   const report = await lookAt(files);
   if (values.json && report.isDamaged) {
     const failure = new FatalError("log_corrupt", report.problems.join("; "));
-    return reportFailure(failure, true, voice, report);
+    return reportFailure(failure, true, voice, inSnakeCase(report));
   }
   if (values.json) {
-    print(JSON.stringify({ ok: true, ...report }));
+    print(JSON.stringify(inSnakeCase({ ok: true, ...report })));
   } else {
     print(`node ${report.nodeId ?? "unknown"}, cluster ${report.clusterId ?? "unknown"}`);
     for (const problem of report.problems) print(style.red(`! ${problem}`));

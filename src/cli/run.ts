@@ -21,6 +21,7 @@ import { sandbox } from "./sandbox.ts";
 import { COMMANDS, type CommandName } from "./table.ts";
 import { openVoice, type Voice } from "./terminal.ts";
 import { type Build, buildLines, describeBuild } from "./version.ts";
+import { inSnakeCase } from "./wire.ts";
 
 /** What commands are handed of rooms that this one does not know. */
 interface Rooms {
@@ -119,14 +120,16 @@ function help({ values, words: [about] }: Given<"help">, voice: Voice): number {
   if (about !== undefined && !isCommand(about))
     throw new FatalError("invalid_arguments", unknownCommand(about));
   const { style } = voice;
-  if (values.json) voice.print(JSON.stringify(about === undefined ? COMMANDS : COMMANDS[about]));
+  if (values.json)
+    voice.print(JSON.stringify(inSnakeCase(about === undefined ? COMMANDS : COMMANDS[about])));
   else voice.print(about === undefined ? overview(style) : helpOf(about, style));
   return EXIT_CODES.ok;
 }
 
 function docs({ values, words: [page] }: Given<"docs">, { print }: Voice): number {
   const isCommandLine = page === "command-line";
-  if (values.json) print(JSON.stringify(isCommandLine ? COMMANDS : describeSettings()));
+  if (values.json)
+    print(JSON.stringify(inSnakeCase(isCommandLine ? COMMANDS : describeSettings())));
   else print((isCommandLine ? describeCommands() : describeConfig()).trimEnd());
   return EXIT_CODES.ok;
 }

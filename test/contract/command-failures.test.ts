@@ -44,8 +44,9 @@ async function expectFailure(
 
   expect(err).toContain(says);
   expect(err).not.toMatch(STACK);
-  expect({ args, ...JSON.parse(out) }).toMatchObject({ args, ok: false, error });
-  expect(JSON.parse(out)["message"]).toBe(err.split("\nWarning: ")[0]?.trimEnd());
+  const { message, ...facts } = JSON.parse(out);
+  expect({ args, ...facts }).toMatchObject({ args, ok: false, error });
+  expect(message).toBe(err.split("\nWarning: ")[0]?.trimEnd());
   expect(code).toBe(EXIT_CODES[error]);
 }
 

@@ -8,6 +8,14 @@ import { temporaryDirectory } from "../support/real-disk.ts";
 const H = { authorization: "Bearer dev" };
 const BENCH_MODES = ["produce", "batch", "consume", "tail"];
 
+const CAMEL_CASE = expect.stringMatching(/[A-Z]/);
+
+/** Every name in a value. */
+const namesIn = (value: unknown): readonly string[] =>
+  typeof value === "object" && value !== null
+    ? Object.entries(value).flatMap(([name, item]) => [name, ...namesIn(item)])
+    : [];
+
 /** What a command prints on standard output alone. */
 async function jsonOf(...args: string[]): Promise<{ code: number; json: Record<string, unknown> }> {
   const child = Bun.spawn([...program, ...args], { stdout: "pipe", stderr: "ignore" });
@@ -44,10 +52,22 @@ test("ayder bench drives a node in every mode, at a fixed rate as well, and ayde
   await node.kill("SIGTERM");
   const inspected = await jsonOf("inspect", dataDir, "--json");
   expect(inspected.code).toBe(0);
+  expect(inspected.json).toMatchObject({
+    ok: true,
+    node_id: "node1",
+    compacted_index: expect.any(Number),
+    segments: expect.arrayContaining([
+      expect.objectContaining({
+        first_index: expect.any(Number),
+        valid_bytes: expect.any(Number),
+      }),
+    ]),
+  });
+  expect(namesIn(inspected.json)).not.toContainEqual(CAMEL_CASE);
   expect(inspected.json["topics"]).toEqual([
     {
       name: "ayder.bench",
-      topicId: 2,
+      topic_id: 2,
       mode: "sealed",
       partitions: 1,
       records: next - start,
@@ -80,6 +100,20 @@ test("ayder version --verbose says which disk a node would use here and why", as
     expect(String(json[field])).not.toBe("");
   // Whatever the disk, the words agree with each other.
   expect(json["disk"] === "uring").toBe(json["io_uring"] === true);
+});
+
+test.each([
+  [["help"]],
+  [["help", "bench"]],
+  [["docs"]],
+  [["docs", "command-line"]],
+  [["version", "--verbose"]],
+  [["check-config", "--workers", "4"]],
+])("%j has names in snake_case, as all JSON", async (args) => {
+  const { json } = await jsonOf(...args, "--json");
+
+  expect(namesIn(json).length).toBeGreaterThan(1);
+  expect(namesIn(json)).not.toContainEqual(CAMEL_CASE);
 });
 
 test("what is wrong with the arguments ends with 64, the nearest known word and the usage", async () => {

@@ -34,9 +34,8 @@ test.each([
   "check-config and serve both refuse a wrong %s with 64, its name and its file",
   async (variable, env) => {
     const file = (env as Record<string, string>)[variable] ?? "";
-    const checked = Bun.spawnSync([...program, "check-config"], {
-      env: { ...env, PATH: process.env["PATH"] ?? "" },
-    });
+    const { PATH = "" } = process.env;
+    const checked = Bun.spawnSync([...program, "check-config"], { env: { ...env, PATH } });
     const refused = await refusedStart({ dataDir: join(path, "data"), env });
 
     expect(checked.stdout.toString() + checked.stderr.toString()).toContain(`${variable}=${file}`);

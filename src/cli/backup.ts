@@ -5,7 +5,7 @@ import { closeSync, fsyncSync, openSync, renameSync, rmSync, writeSync } from "n
 import { attempt } from "../io/mod.ts";
 import { EXIT_CODES, FatalError } from "../lib/fatal.ts";
 import { type BackupHead, BackupParser, FileError, partBytes } from "../log/mod.ts";
-import { ask, unavailable } from "./node-client.ts";
+import { ask, type Question, readAuthorities, unavailable } from "./node-client.ts";
 import type { Given } from "./parse.ts";
 import type { Voice } from "./terminal.ts";
 
@@ -18,15 +18,20 @@ const PROGRESS_MS = 200;
 /** Takes one backup. Returns the exit status; throws why there is none. */
 export async function backup(given: Given<"backup">, voice: Voice): Promise<number> {
   const { token, json } = given.values;
+  const ca = readAuthorities(given.values.ca);
   const [url = "", file = ""] = given.words;
   const partial = `${file}.partial`;
   // Before the node is asked, so that it does no work for a file that cannot be.
   const descriptor = attempt(`write ${partial}`, () => openSync(partial, "w", FILE_MODE));
   try {
-    const head = await download(new URL("/admin/backup", url), token, voice, (bytes) =>
-      attempt(`write ${partial}`, () => {
-        for (let at = 0; at < bytes.length; ) at += writeSync(descriptor, bytes, at);
-      }),
+    const head = await download(
+      new URL("/admin/backup", url),
+      { act: ACT, token, ca },
+      voice,
+      (bytes) =>
+        attempt(`write ${partial}`, () => {
+          for (let at = 0; at < bytes.length; ) at += writeSync(descriptor, bytes, at);
+        }),
     );
     attempt(`write ${file}`, () => {
       fsyncSync(descriptor);
@@ -50,11 +55,11 @@ export const asBackupFailure = (error: unknown): unknown =>
 
 async function download(
   url: URL,
-  token: string,
+  question: Question,
   voice: Voice,
   write: (bytes: Uint8Array) => void,
 ): Promise<BackupHead> {
-  const reply = await ask(url, { act: ACT, token });
+  const reply = await ask(url, question);
   let head: BackupHead | undefined;
   const parser = new BackupParser({
     head: (read) => {

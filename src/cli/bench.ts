@@ -15,7 +15,7 @@ import {
   type Work,
 } from "../load/mod.ts";
 import { reportFailure } from "./failure.ts";
-import { ask, unavailable } from "./node-client.ts";
+import { ask, type Question, readAuthorities, unavailable } from "./node-client.ts";
 import type { Given } from "./parse.ts";
 import { barOf, tableOf, type Voice } from "./terminal.ts";
 
@@ -26,13 +26,15 @@ const FILL_RECORDS = 100_000;
 const FILL_BATCH_RECORDS = 1000;
 const FILL_TURN_MS = 500;
 
-type Settings = Given<"bench">["values"];
+/** The options, and what the file of `--ca` holds. */
+type Settings = Omit<Given<"bench">["values"], "ca"> & Pick<Question, "ca">;
 
 /** Runs one bench. Returns the exit status; throws when there is no figure. */
 export async function bench(given: Given<"bench">, voice: Voice): Promise<number> {
-  const { values } = given;
+  const { ca: caPath, ...options } = given.values;
+  const values = { ...options, ca: readAuthorities(caPath) };
   const [url = ""] = given.words;
-  await createTopic(url, values.token);
+  await createTopic(url, values);
   if (!values.json)
     voice.print(
       `Topic ${TOPIC}: one partition, its newest ${RETENTION_BYTES >> 20} MiB; it stays when this is over`,
@@ -57,10 +59,11 @@ export async function bench(given: Given<"bench">, voice: Voice): Promise<number
   return EXIT_CODES.ok;
 }
 
-async function createTopic(url: string, token: string): Promise<void> {
+async function createTopic(url: string, { token, ca }: Settings): Promise<void> {
   await ask(new URL("/broker/topics", url), {
     act: `create the topic ${TOPIC}`,
     token,
+    ca,
     body: JSON.stringify({ name: TOPIC, partitions: 1, retention: { max_bytes: RETENTION_BYTES } }),
   });
 }
@@ -72,7 +75,7 @@ const drive = (options: LoadOptions): Promise<LoadResult> =>
   });
 
 function optionsOf(url: string, values: Settings, from: number): LoadOptions {
-  const { mode, connections, seconds, warmup, rate } = values;
+  const { mode, connections, seconds, warmup, rate, ca } = values;
   return {
     url,
     work: workOf(values, from),
@@ -81,6 +84,7 @@ function optionsOf(url: string, values: Settings, from: number): LoadOptions {
     // A stream begins once: what it sends while nothing is counted would be missing.
     warmupMs: mode === "tail" ? 0 : warmup * 1000,
     protocol: "http1",
+    ...(ca !== undefined && { ca }),
     ...(rate !== undefined && mode !== "tail" && { ratePerSecond: rate }),
   };
 }
@@ -113,6 +117,7 @@ async function fillFor(url: string, values: Settings, voice: Voice): Promise<voi
       durationMs: FILL_TURN_MS,
       warmupMs: 0,
       protocol: "http1",
+      ...(values.ca !== undefined && { ca: values.ca }),
     });
     if (records === 0)
       throw unavailable(
@@ -128,11 +133,12 @@ async function fillFor(url: string, values: Settings, voice: Voice): Promise<voi
 
 /** A stream begins with what was just written: older records may go away under it. */
 async function firstOffset(url: string, values: Settings): Promise<number> {
-  const { mode, token } = values;
+  const { mode, token, ca } = values;
   if (mode !== "tail") return 0;
   const reply = await ask(new URL(`/broker/topics/${TOPIC}`, url), {
     act: `read the topic ${TOPIC}`,
     token,
+    ca,
   });
   const topic = (await reply.json()) as {
     readonly partition_details?: readonly { readonly next_offset: number }[];

@@ -3,19 +3,19 @@
 import { type ConfigInput, type ConfigNotice, insecureReason, loadConfig } from "../config/mod.ts";
 import { EXIT_CODES, FatalError } from "../lib/fatal.ts";
 import { problemLines, reportFailure } from "./failure.ts";
+import type { Given } from "./parse.ts";
 import type { Voice } from "./terminal.ts";
 
 /** Checks what a node would start with. Returns the exit status that it would end with, or 0. */
 export function checkConfig(
-  argv: readonly string[],
-  input: Omit<ConfigInput, "argv">,
+  { values }: Given<"check-config">,
+  input: ConfigInput,
   voice: Voice,
 ): number {
-  const asJson = argv.includes("--json");
-  const loaded = loadConfig({ ...input, argv: argv.filter((flag) => flag !== "--json") });
+  const loaded = loadConfig(input);
   const { notices } = loaded.ok ? loaded.value : loaded.error;
   const failed = (error: FatalError, facts: object): number => {
-    const status = reportFailure(error, asJson, voice, { ...facts, notices });
+    const status = reportFailure(error, values.json, voice, { ...facts, notices });
     for (const notice of notices) voice.complain(lineOf(notice));
     return status;
   };
@@ -26,7 +26,7 @@ export function checkConfig(
   const { cluster } = loaded.value.config;
   const insecure = cluster && insecureReason(cluster);
   if (insecure !== undefined) return failed(new FatalError("insecure_cluster", insecure), {});
-  if (asJson) {
+  if (values.json) {
     voice.print(JSON.stringify({ ok: true, notices }));
     return EXIT_CODES.ok;
   }

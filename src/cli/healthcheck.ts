@@ -3,7 +3,8 @@
 import { type Config, type ConfigInput, loadConfig } from "../config/mod.ts";
 import { EXIT_CODES, FatalError } from "../lib/fatal.ts";
 import { problemLines } from "./failure.ts";
-import { unavailable } from "./node-client.ts";
+import { readAuthorities, unavailable } from "./node-client.ts";
+import type { Given } from "./parse.ts";
 import type { Voice } from "./terminal.ts";
 
 const ACT = "find a node that is ready";
@@ -12,18 +13,19 @@ const TIMEOUT_MS = 3000;
 
 /** Asks `/ready`. Returns the exit status; throws why the node is not to be had. */
 export async function healthcheck(
-  argv: readonly string[],
-  input: Omit<ConfigInput, "argv">,
+  { values }: Given<"healthcheck">,
+  input: ConfigInput,
   { print }: Voice,
 ): Promise<number> {
-  const loaded = loadConfig({ ...input, argv: argv.filter((flag) => flag !== "--json") });
+  const ca = readAuthorities(values.ca);
+  const loaded = loadConfig(input);
   if (!loaded.ok)
     throw new FatalError("invalid_configuration", problemLines(loaded.error.problems));
   const url = readyUrl(loaded.value.config);
   const reply = await fetch(url, {
     signal: AbortSignal.timeout(TIMEOUT_MS),
     // The certificate names the public host, not loopback; nothing secret is sent.
-    tls: { rejectUnauthorized: false },
+    tls: ca === undefined ? { rejectUnauthorized: false } : { ca, checkServerIdentity: anyHost },
   }).catch((error: unknown) => {
     throw unavailable(url, ACT, error);
   });
@@ -32,6 +34,8 @@ export async function healthcheck(
   print(text);
   return EXIT_CODES.ok;
 }
+
+const anyHost = (): undefined => undefined;
 
 function readyUrl({ httpHost, httpPort, tls }: Config): URL {
   // What listens everywhere answers on loopback too.

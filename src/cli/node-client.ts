@@ -1,5 +1,8 @@
 // How commands talk to a running node, and what they say when it does not answer as it should.
 
+import { readFileSync } from "node:fs";
+import { certificatesIn } from "../config/mod.ts";
+import { attempt } from "../io/mod.ts";
 import { InvariantError } from "../lib/assert.ts";
 import { FatalError } from "../lib/fatal.ts";
 
@@ -8,14 +11,31 @@ export interface Question {
   /** What the command is about to do, for its complaint: `take a backup`. */
   readonly act: string;
   readonly token: string;
+  /** What `--ca` gave: the authorities that are believed in place of the system's. */
+  readonly ca: string | undefined;
   readonly body?: string;
 }
 
+/** Reads the file of `--ca`. Throws `FileError` or `FatalError` when there is no certificate in it. */
+export function readAuthorities(path: string | undefined): string | undefined {
+  if (path === undefined) return undefined;
+  const text = attempt(`read ${path}`, () => readFileSync(path, "utf8"));
+  try {
+    certificatesIn(text);
+  } catch (error) {
+    throw new FatalError("data_unusable", `Cannot use ${path}: it holds no certificates in PEM`, {
+      cause: error,
+    });
+  }
+  return text;
+}
+
 /** Asks a node; a body makes it a `POST`. Throws `FatalError` when nobody answers, or not with success. */
-export async function ask(url: URL, { act, token, body }: Question): Promise<Response> {
+export async function ask(url: URL, { act, token, ca, body }: Question): Promise<Response> {
   const reply = await fetch(url, {
     headers: { authorization: `Bearer ${token}` },
     ...(body !== undefined && { method: "POST", body }),
+    ...(ca !== undefined && { tls: { ca } }),
   }).catch((error: unknown) => {
     throw unavailable(url, act, error);
   });

@@ -63,6 +63,28 @@ export function parseArguments<Name extends CommandName>(
   return succeed({ values: values as Values<(typeof COMMANDS)[Name]>, words: read.words });
 }
 
+/**
+ * Parts the arguments of a command that takes the settings of a node, too: its own options, which this file reads, and what
+ * is left for the configuration.
+ */
+export function partArguments(
+  name: CommandName,
+  argv: readonly string[],
+): { readonly own: readonly string[]; readonly settings: readonly string[] } {
+  const { options }: CommandFacts = COMMANDS[name];
+  const own: string[] = [];
+  const settings: string[] = [];
+  for (let i = 0; i < argv.length; i++) {
+    const word = argv[i] ?? "";
+    const [flag = ""] = word.split("=");
+    const option = Object.entries(options).find(([known]) => flag === `--${known}`)?.[1];
+    (option === undefined ? settings : own).push(word);
+    const isValueNext = option?.value !== undefined && word === flag && i + 1 < argv.length;
+    if (isValueNext) own.push(argv[++i] ?? "");
+  }
+  return { own, settings };
+}
+
 interface Read {
   /** By name; a switch has an empty text. */
   readonly values: Map<string, string>;

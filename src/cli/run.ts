@@ -13,7 +13,7 @@ import { healthcheck } from "./healthcheck.ts";
 import { helpOf, overview } from "./help.ts";
 import { inspect } from "./inspect.ts";
 import { isCommand, unknownCommand } from "./lookup.ts";
-import { type Command, type Given, parseArguments, parseCommand } from "./parse.ts";
+import { type Command, type Given, parseArguments, parseCommand, partArguments } from "./parse.ts";
 import { proveCommand } from "./prove.ts";
 import { describeCommands } from "./reference.ts";
 import { restore, type StateOf } from "./restore.ts";
@@ -70,9 +70,13 @@ async function run(
     case "completion":
       return completion(given(name, argv), voice);
     case "check-config":
-      return checkConfig(argv, input, voice);
-    case "healthcheck":
-      return healthcheck(argv, input, voice);
+    case "healthcheck": {
+      const { own, settings } = partArguments(name, argv);
+      const node = { ...input, argv: settings };
+      return name === "check-config"
+        ? checkConfig(given(name, own), node, voice)
+        : healthcheck(given(name, own), node, voice);
+    }
     case "inspect":
       return inspect(given(name, argv), voice);
     case "prove":

@@ -8,6 +8,12 @@ const TOKEN_OPTION = {
   value: "TOKEN",
   fallback: "dev",
 } as const satisfies Option;
+const CA_OPTION = {
+  summary:
+    "Certificates in PEM, one of which the node's must come from, in place of those of the system.",
+  value: "FILE",
+  completes: "file",
+} as const satisfies Option;
 const URL_ARGUMENT = {
   name: "url",
   summary: "Where a node answers: http://127.0.0.1:1109.",
@@ -66,6 +72,7 @@ export const COMMANDS = {
         range: [1, 1000],
       },
       token: TOKEN_OPTION,
+      ca: CA_OPTION,
       json: JSON_OPTION,
     },
     examples: [
@@ -126,8 +133,14 @@ export const COMMANDS = {
   backup: {
     summary: "Take a backup of a running node.",
     arguments: [URL_ARGUMENT, { name: "file", summary: "Where to put it.", completes: "file" }],
-    options: { token: TOKEN_OPTION, json: JSON_OPTION },
-    examples: [{ line: "ayder backup http://localhost:1109 ./node.backup" }],
+    options: { token: TOKEN_OPTION, ca: CA_OPTION, json: JSON_OPTION },
+    examples: [
+      { line: "ayder backup http://localhost:1109 ./node.backup" },
+      {
+        line: "ayder backup https://node1:1109 ./node.backup --ca ./certs/ca.pem",
+        isLong: true,
+      },
+    ],
   },
   restore: {
     summary: "Make a data directory of a backup, for a new cluster of one.",
@@ -177,9 +190,10 @@ export const COMMANDS = {
   },
   healthcheck: {
     summary: "Ask a running node on this machine whether it is ready; for containers.",
-    details: "Finds the node by the same settings as the node itself. Exit status 0: it is ready.",
+    details:
+      "Finds the node by the same settings as the node itself. Exit status 0: it is ready. Under HTTPS any certificate will do, since nothing secret is sent; with --ca it must come from there, whatever host it names.",
     arguments: [],
-    options: { json: JSON_OPTION },
+    options: { ca: CA_OPTION, json: JSON_OPTION },
     takesSettings: true,
     examples: [{ line: "RF_HTTP_ADDR=localhost:1109 ayder healthcheck" }],
   },

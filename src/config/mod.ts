@@ -11,5 +11,6 @@ export {
   type ConfigProblem,
   loadConfig,
 } from "./load.ts";
+export { certificatesIn } from "./tls.ts";
 export type { Access, RateLimit, Token } from "./tokens.ts";
 export { NODE_ID, NODE_ID_RANGE } from "./topology.ts";

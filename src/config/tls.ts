@@ -51,8 +51,8 @@ export function tlsProblems(
 
 const CERTIFICATE = /-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----/gs;
 
-/** Reads all certificates of a text, and gives the first, which is the owner's. Throws when one cannot be read. */
-function certificatesIn(text: string): X509Certificate {
+/** Reads all certificates of a text in PEM, and gives the first, which is the owner's. Throws when one cannot be read. */
+export function certificatesIn(text: string): X509Certificate {
   const [first = text, ...others] = text.match(CERTIFICATE) ?? [];
   const certificate = new X509Certificate(first);
   for (const other of others) new X509Certificate(other);

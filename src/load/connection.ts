@@ -9,7 +9,8 @@ import type { Work } from "./work.ts";
 export interface Run {
   readonly hostname: string;
   readonly port: number;
-  readonly tls: boolean;
+  /** With the authorities that are believed, where they are not the system's. */
+  readonly tls: boolean | { readonly ca: string };
   readonly work: Work;
   readonly tally: Tally;
   readonly pacer: Pacer;

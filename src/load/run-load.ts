@@ -17,6 +17,8 @@ const WATCH_MS = 250;
 export interface LoadOptions {
   /** `http://host:port`, or `https:` for HTTP/1.1. */
   readonly url: string;
+  /** Authorities in PEM that are believed in place of the system's. */
+  readonly ca?: string;
   readonly work: Work;
   readonly connections: number;
   readonly durationMs: number;
@@ -87,11 +89,11 @@ export async function runLoad(options: LoadOptions): Promise<LoadResult> {
   const tally = new Tally(ratePerSecond !== undefined);
   const pacer: Pacer =
     ratePerSecond === undefined ? new SaturationPacer() : new RatePacer(ratePerSecond);
-  const tls = url.protocol === "https:";
+  const isHttps = url.protocol === "https:";
   const run: Run = {
     hostname: url.hostname,
-    port: Number(url.port) || (tls ? 443 : 80),
-    tls,
+    port: Number(url.port) || (isHttps ? 443 : 80),
+    tls: isHttps && options.ca !== undefined ? { ca: options.ca } : isHttps,
     work: options.work,
     tally,
     pacer,

@@ -3,6 +3,7 @@
 
 import { expect, test } from "bun:test";
 import { checkConfig } from "../../../src/cli/check-config.ts";
+import { parseArguments, partArguments } from "../../../src/cli/parse.ts";
 import { recordedVoice } from "../../support/recorded-voice.ts";
 
 const TYPO = { RF_DATA_DIRR: "/data", RF_BEARER_TOKENS: "mine" };
@@ -14,7 +15,11 @@ const NOTICE = {
 
 function check(env: Record<string, string>, ...argv: string[]) {
   const voice = recordedVoice();
-  const code = checkConfig(argv, { env, readFile: () => undefined }, voice);
+  const { own, settings } = partArguments("check-config", argv);
+  const given = parseArguments("check-config", own);
+  if (!given.ok) throw new Error(given.error);
+  const input = { argv: settings, env, readFile: () => undefined };
+  const code = checkConfig(given.value, input, voice);
   return { code, ...voice };
 }
 

@@ -3,7 +3,7 @@
 import { describe, expect, test } from "bun:test";
 import { helpOf, usageOf } from "../../../src/cli/help.ts";
 import { allOptionsOf } from "../../../src/cli/lookup.ts";
-import { parseArguments, parseCommand } from "../../../src/cli/parse.ts";
+import { parseArguments, parseCommand, partArguments } from "../../../src/cli/parse.ts";
 import { describeCommands } from "../../../src/cli/reference.ts";
 import { COMMAND_LIST, type COMMANDS } from "../../../src/cli/table.ts";
 import { styleOf, tableOf } from "../../../src/cli/terminal.ts";
@@ -70,6 +70,7 @@ describe("parseArguments()", () => {
           bytes: 64,
           batch: 100,
           token: "t",
+          ca: undefined,
           json: true,
         },
         words: ["http://h"],
@@ -115,6 +116,24 @@ describe("parseArguments()", () => {
     });
   });
 });
+
+test.each([
+  ["--json --port 1", "--json", "--port 1"],
+  ["--port 1 --ca file --data d", "--ca file", "--port 1 --data d"],
+  ["--ca=file --port=1", "--ca=file", "--port=1"],
+  ["--ca", "--ca", ""],
+  ["--nonsense x", "", "--nonsense x"],
+])(
+  "partArguments() gives a command %p its own, and the rest to the configuration",
+  (line, own, settings) => {
+    const words = (text: string): string[] => text.split(" ").filter((word) => word !== "");
+
+    expect(partArguments("healthcheck", words(line))).toEqual({
+      own: words(own),
+      settings: words(settings),
+    });
+  },
+);
 
 describe("help", () => {
   test.each(COMMAND_LIST)("of %s has a usage line, every option and an example", (name, facts) => {

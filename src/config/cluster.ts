@@ -32,7 +32,6 @@ export interface ClusterConfig {
   /** The base of this node's HTTP address for clients of other nodes; undefined: where it listens. */
   readonly advertiseUrl: string | undefined;
   readonly redirectStatus: 307 | 308;
-  readonly hasDedicatedWorker: boolean;
   /** A follower that lacks more of the log than this gets files in place of entries. */
   readonly catchUpBytes: number;
   /** Where this node listens for the others: its own entry. */
@@ -102,7 +101,6 @@ export function clusterOf(
     isInsecure: settings.RF_HA_INSECURE,
     advertiseUrl: advertisedBy(settings),
     redirectStatus: settings.RF_HA_REDIRECT_STATUS === "308" ? 308 : 307,
-    hasDedicatedWorker: settings.RF_HA_DEDICATED_WORKER,
     catchUpBytes: settings.RF_HA_CATCH_UP_BYTES,
     raftHost: own.host,
     raftPort: own.port,

@@ -71,8 +71,8 @@ export const onOff = (fallback: boolean, description: string): Field<boolean> =>
     fallback ? "1" : "0",
   );
 
-/** A switch of a part that this version does not have: `0` is taken, `1` is refused rather than ignored. */
-export const notYet = (what: string, description: string): Field<boolean> =>
+/** A switch of something that was decided against: `0` is taken, and `1` refused with the reason rather than ignored. */
+export const alwaysOff = (reason: string, description: string): Field<boolean> =>
   field(
     v.pipe(
       v.string(),
@@ -81,7 +81,7 @@ export const notYet = (what: string, description: string): Field<boolean> =>
       v.transform(() => false),
     ),
     description,
-    { range: `0: ${what} is not available in this version` },
+    { range: `0, or left out: ${reason}` },
     "0",
   );
 

@@ -5,8 +5,8 @@ import * as v from "valibot";
 import { advertised, nodeId, nodeList, secret, writeConcern } from "./cluster-fields.ts";
 import {
   address,
+  alwaysOff,
   LOG_LEVELS,
-  notYet,
   oneOf,
   onOff,
   optionalPath,
@@ -151,9 +151,9 @@ export const ConfigSchema = v.object({
     ["async", "sync-majority", "sync-all"],
     "The same by name, for `1`, `majority` and `all`. Set only one of the two, or both alike.",
   ),
-  RF_HA_DEDICATED_WORKER: notYet(
-    "a thread for replication",
-    "Replication runs on the serving thread.",
+  RF_HA_DEDICATED_WORKER: alwaysOff(
+    "replication runs on the serving thread (ADR 0013)",
+    "A thread of its own for replication; there is none, because the way to it costs as much as what it would take off the serving thread. `1` is refused, rather than taken for something that a node does not do: take it out.",
   ),
   RF_HA_TLS: onOff(
     false,

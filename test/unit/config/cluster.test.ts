@@ -62,7 +62,6 @@ test("an id and a list make a cluster, with defaults for the rest", () => {
     isInsecure: false,
     advertiseUrl: undefined,
     redirectStatus: 307,
-    hasDedicatedWorker: false,
     catchUpBytes: 1_073_741_824,
     raftHost: "10.0.0.1",
     raftPort: 7000,
@@ -213,6 +212,17 @@ test.each([
       .map(({ variable }) => variable)
       .sort(),
   ).toEqual(variables);
+});
+
+test("a thread of its own for replication is refused with what to do, and its default is taken", () => {
+  expect(problemsOf({ ...BASE, RF_HA_DEDICATED_WORKER: "1" })).toEqual([
+    {
+      variable: "RF_HA_DEDICATED_WORKER",
+      value: "1",
+      range: "0, or left out: replication runs on the serving thread (ADR 0013)",
+    },
+  ]);
+  expect(problemsOf({ ...BASE, RF_HA_DEDICATED_WORKER: "0" })).toEqual([]);
 });
 
 describe("write concern", () => {

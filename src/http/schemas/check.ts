@@ -27,10 +27,13 @@ export const invalidParameter = (name: string, value: unknown, rule: string): Re
 const TOPIC_NAMES = new Set(["topic", "name", "source.topic", "left.topic", "right.topic"]);
 const SOURCE_NAMES = new Set(["source", "left", "right"]);
 
+/** Whether it says that something is not there: a topic without a name is as good as none. */
+const isMissing = (issue: v.BaseIssue<unknown>): boolean =>
+  issue.input === undefined || (issue.input === "" && TOPIC_NAMES.has(nameOf(issue)));
+
 function refusalOf(issues: readonly v.BaseIssue<unknown>[]): Refusal {
-  const missing = issues.filter((issue) => issue.input === undefined);
-  if (missing.length > 0) {
-    const names = missing.map(nameOf);
+  const names = [...new Set(issues.filter(isMissing).map(nameOf))];
+  if (names.length > 0) {
     const [only] = names;
     if (names.length === 1 && TOPIC_NAMES.has(only ?? "")) return refuse("missing_topic");
     if (names.some((name) => SOURCE_NAMES.has(name)))

@@ -34,7 +34,6 @@ export function topicTests(client: () => ContractClient): void {
     });
 
     test.each([
-      "",
       "a/b",
       "../x",
       ".",
@@ -80,19 +79,31 @@ export function topicTests(client: () => ContractClient): void {
       );
     });
 
-    test("without a name it is missing_topic, with the documented body", async () => {
-      const refusal = await client().refused(
-        client().post("/broker/topics", {}),
-        400,
-        "missing_topic",
-      );
+    test.each([{}, { name: "" }])(
+      "the body %j is missing_topic, with the documented reply",
+      async (body) => {
+        const refusal = await client().refused(
+          client().post("/broker/topics", body),
+          400,
+          "missing_topic",
+        );
 
-      expect(refusal).toEqual({
-        ok: false,
-        error: "missing_topic",
-        message: "Topic name is required",
-        docs: "https://ayder.dev/docs/api/produce",
-      });
+        expect(refusal).toEqual({
+          ok: false,
+          error: "missing_topic",
+          message: "Topic name is required",
+          docs: "https://ayder.dev/docs/api/produce",
+        });
+      },
+    );
+
+    test.each([
+      ["/broker/commit", { topic: "", group: "g", partition: 0, offset: 0 }],
+      ["/broker/delete-before", { topic: "", partition: 0, before_offset: 0 }],
+      ["/broker/retention", { topic: "", ttl_ms: 1 }],
+      ["/broker/query", { source: { topic: "" } }],
+    ])("%s with an empty topic is missing_topic", async (path, body) => {
+      await client().refused(client().post(path, body), 400, "missing_topic");
     });
 
     test.each(["", "{", "[]", '"x"', "null", "\xff\xfe", '{"name":"a"} x'])(

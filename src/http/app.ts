@@ -4,36 +4,57 @@ import { Elysia } from "elysia";
 import { refuse } from "../model/errors.ts";
 import type { HttpRooms } from "./rooms.ts";
 import { failed, type Params, type Route } from "./route.ts";
+import { decodePathText } from "./schemas/parameters.ts";
 import { pathOf } from "./target.ts";
 
-/** Methods of every path, by segments; `:name` stands for one segment of any content, `*` at the end for one or more. */
+/** A path, by segments, and the routes that have it, by method. */
+interface Place {
+  readonly segments: readonly string[];
+  readonly routes: ReadonlyMap<string, Route>;
+}
+
+/** Every path; `:name` stands for one segment of any content, `*` at the end for one or more. */
 class RouteTable {
-  readonly #paths: { readonly segments: readonly string[]; readonly methods: Set<string> }[] = [];
+  readonly #places: readonly Place[];
 
   constructor(routes: readonly Route[]) {
     const byPath = Map.groupBy(routes, (route) => route.path);
-    for (const [path, atPath] of byPath) {
-      const methods = new Set<string>(atPath.map((route) => route.method));
-      if (methods.has("GET")) methods.add("HEAD");
-      methods.add("OPTIONS");
-      this.#paths.push({ segments: path.split("/"), methods });
-    }
+    this.#places = Array.from(byPath, ([path, atPath]) => ({
+      segments: path.split("/"),
+      routes: new Map(atPath.map((route) => [route.method, route])),
+    }));
   }
 
-  /** What a path takes; undefined when there is no such path. */
-  allow(pathname: string): string | undefined {
-    const segments = pathname.replace(/\/$/, "").split("/");
-    const found = this.#paths.filter(
-      (path) =>
-        (path.segments.length === segments.length ||
-          (path.segments.at(-1) === "*" && path.segments.length < segments.length)) &&
-        path.segments.every(
+  /** The places that a path may mean. */
+  at(pathname: string): readonly Place[] {
+    const segments = segmentsOf(pathname);
+    return this.#places.filter(
+      (place) =>
+        (place.segments.length === segments.length ||
+          (place.segments.at(-1) === "*" && place.segments.length < segments.length)) &&
+        place.segments.every(
           (segment, i) => segment.startsWith(":") || segment === "*" || segment === segments[i],
         ),
     );
-    if (found.length === 0) return undefined;
-    return [...new Set(found.flatMap((path) => [...path.methods]))].sort().join(", ");
   }
+}
+
+const segmentsOf = (pathname: string): readonly string[] => pathname.replace(/\/$/, "").split("/");
+
+/** What places take, as `Allow` says it. */
+function allowed(places: readonly Place[]): string {
+  const methods = new Set(places.flatMap(({ routes }) => [...routes.keys()]));
+  if (methods.has("GET")) methods.add("HEAD");
+  return [...methods.add("OPTIONS")].sort().join(", ");
+}
+
+/** Parameters of a path. One that is no percent-encoded UTF-8 has the replacement character, as Bun's router gives it. */
+function paramsOf({ segments }: Place, pathname: string): Params {
+  const parts = segmentsOf(pathname);
+  const named = segments.flatMap((segment, i) =>
+    segment.startsWith(":") ? [[segment.slice(1), decodePathText(parts[i] ?? "")]] : [],
+  );
+  return Object.fromEntries(named);
 }
 
 /** Makes the app: every route, then what is left over. */
@@ -53,9 +74,17 @@ export function createApp(rooms: HttpRooms, routes: readonly Route[]) {
   }
   const table = new RouteTable(routes);
   const stats = rooms.stats.route("ANY", "unmatched");
-  const leftOver = (request: Request): Response => {
+  const leftOver = (request: Request): Response | Promise<Response> => {
     const startedNs = Bun.nanoseconds();
-    const reply = answerLeftOver(rooms, table, request);
+    const pathname = pathOf(request.url);
+    const places = table.at(pathname);
+    // Routers find nothing where a parameter is empty. Its route says best what is missing.
+    const method = request.method === "HEAD" ? "GET" : request.method;
+    const place = places.find(({ routes }) => routes.has(method));
+    const route = place?.routes.get(method);
+    if (place !== undefined && route !== undefined)
+      return route.serve(request, paramsOf(place, pathname));
+    const reply = answerLeftOver(rooms, places, request);
     stats.count(reply.status, startedNs);
     return reply;
   };
@@ -81,14 +110,13 @@ function readable(params: Readonly<Record<string, string | null>>): Params {
   return params as Params;
 }
 
-function answerLeftOver(rooms: HttpRooms, table: RouteTable, request: Request): Response {
-  const pathname = pathOf(request.url);
-  const allow = table.allow(pathname);
-  if (allow === undefined) {
+function answerLeftOver(rooms: HttpRooms, places: readonly Place[], request: Request): Response {
+  if (places.length === 0) {
     return rooms.errors.reply(
-      refuse("route_not_found", `No route has the path ${pathname.slice(0, 200)}`),
+      refuse("route_not_found", `No route has the path ${pathOf(request.url).slice(0, 200)}`),
     );
   }
+  const allow = allowed(places);
   if (request.method === "OPTIONS") return new Response(null, { status: 204, headers: { allow } });
   return rooms.errors.reply(
     refuse("method_not_allowed", `Route takes ${allow}, not ${request.method}`),

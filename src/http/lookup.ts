@@ -9,11 +9,13 @@ import { topicRefusal } from "./route.ts";
 import { invalidParameter } from "./schemas/check.ts";
 import { isName, NAME_RULE } from "./schemas/parameters.ts";
 
-/** The refusal for a topic that is not there: its name may be none, or it may not exist. */
-export const noTopic = (name: string): Refusal =>
-  isName(name)
+/** The refusal for a topic that is not there: it may not be named, its name may be none, or it may not exist. */
+export function noTopic(name: string): Refusal {
+  if (name === "") return refuse("missing_topic");
+  return isName(name)
     ? refuse("topic_not_found", `Topic ${name} does not exist`, { topic: name })
     : invalidParameter("topic", name, NAME_RULE);
+}
 
 /** The refusal for a partition that is not there. */
 export const noPartition = (topic: TopicView, partition: number): Refusal =>

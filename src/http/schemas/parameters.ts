@@ -55,6 +55,10 @@ export function decodeText(raw: string): string | undefined {
   return bytes === undefined || !isUtf8(bytes) ? undefined : Buffer.from(bytes).toString("utf8");
 }
 
+/** The text of a raw part of a path; what is no percent-encoded UTF-8 is the replacement character, which no name has. */
+export const decodePathText = (raw: string): string =>
+  decodeText(raw.replaceAll("+", "%2B")) ?? "\ufffd";
+
 const decoded = (message: string) =>
   v.pipe(
     v.string(),

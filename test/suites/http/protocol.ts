@@ -40,6 +40,34 @@ export function protocolTests(client: () => ContractClient): void {
       }
     });
 
+    test.each([
+      ["POST", "/broker/topics//produce", "missing_topic"],
+      ["POST", "/broker/topics//produce-ndjson", "missing_topic"],
+      ["GET", "/broker/topics//", "missing_topic"],
+      ["DELETE", "/broker/topics//", "missing_topic"],
+      ["GET", "/broker/consume//g/0", "missing_topic"],
+      ["GET", "/broker/tail//0", "missing_topic"],
+      ["GET", "/broker/consume/c//0", "invalid_parameter"],
+      ["GET", "/broker/tail/c//", "invalid_parameter"],
+      ["GET", "/kv//", "invalid_parameter"],
+      ["GET", "/kv//a", "invalid_parameter"],
+      ["GET", "/kv//a/meta", "invalid_parameter"],
+      ["PUT", "/kv//a", "invalid_parameter"],
+      ["DELETE", "/kv//a", "invalid_parameter"],
+    ])("%s %s leaves a part of its path empty: %s", async (method, path, code) => {
+      await client().refused(client().call(method, path), 400, code);
+    });
+
+    test("a path with an empty part takes the methods of its route, and needs its token", async () => {
+      const path = "/broker/topics//produce";
+      const wrong = await client().call("PATCH", path);
+
+      expect([wrong.status, wrong.headers.get("allow")]).toEqual([405, "OPTIONS, POST"]);
+      expect((await client().call("HEAD", "/broker/consume//g/0")).status).toBe(400);
+      await client().refused(client().post(path, "x", { token: null }), 401, "unauthorized");
+      await client().refused(client().post(path, "x", { token: "reader" }), 403, "forbidden");
+    });
+
     test("HEAD answers as GET does, without a body", async () => {
       const reply = await client().call("HEAD", "/health", { token: null });
 

@@ -5,5 +5,6 @@
 
 export { KeyWindow } from "./key-window.ts";
 export { choosePartition, isName, PARTITIONS_MAX } from "./names.ts";
-export { BrokerState, modeNumber, type Topic, type WriteMode } from "./state.ts";
+export { BrokerState, modeNumber, type Topic } from "./state.ts";
 export { hashState } from "./state-hash.ts";
+export { shapeRefusal, type TopicShape } from "./topic-shape.ts";

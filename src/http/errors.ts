@@ -35,7 +35,7 @@ const TABLE: Readonly<
   route_not_found: facts(404, "No route has this path"),
   method_not_allowed: facts(405, "Route does not take this method"),
   cas_mismatch: facts(409, "Current value is not the expected one"),
-  topic_exists: facts(409, "Topic exists with another shape"),
+  topic_exists: facts(409, "Topic exists with other settings"),
   node_exists: facts(409, "Node or address belongs to the cluster already"),
   offset_mismatch: facts(409, "Record would not get the expected offset"),
   change_in_progress: facts(409, "Another change is in progress"),

@@ -21,6 +21,5 @@ export type {
   RecordBatch,
   RetentionView,
   TopicView,
-  WriteMode,
 } from "./ports.ts";
 export { HttpServer } from "./server.ts";

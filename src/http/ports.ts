@@ -1,6 +1,7 @@
 // What the HTTP room needs of the rest. `main.ts` hands in the real thing, contract tests hand in a fake.
 // Requests go down as plain data and outcomes come back by number, so that the two sides may one day be threads.
 
+import type { TopicShape } from "../broker/mod.ts";
 import type { Result } from "../lib/result.ts";
 import type { Refusal } from "../model/errors.ts";
 import type { KvWrite } from "../model/kv.ts";
@@ -219,13 +220,9 @@ export interface BrokerPort extends KvPort {
     note: (outcome: TransactionOutcome) => void,
   ): Refusal | undefined;
 
-  createTopic(request: {
-    readonly name: string;
-    readonly partitions: number;
-    readonly mode: WriteMode;
-    readonly ttlMs: number;
-    readonly maxBytes: number;
-  }): Promise<Result<{ readonly topicId: number; readonly created: boolean }, Refusal>>;
+  createTopic(
+    shape: TopicShape,
+  ): Promise<Result<{ readonly topicId: number; readonly created: boolean }, Refusal>>;
   deleteTopic(name: string): Promise<Result<{ readonly deletedRecords: number }, Refusal>>;
   commit(request: {
     readonly topic: string;

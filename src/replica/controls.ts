@@ -1,7 +1,14 @@
 // What changes topics, groups, floors and rules: evaluated one at a time against applied state, so that every refusal
 // speaks of what is committed and every command states its outcome.
 
-import { isName, modeNumber, PARTITIONS_MAX, type Topic, type WriteMode } from "../broker/mod.ts";
+import {
+  isName,
+  modeNumber,
+  PARTITIONS_MAX,
+  shapeRefusal,
+  type Topic,
+  type TopicShape,
+} from "../broker/mod.ts";
 import { encodeText } from "../lib/bytes.ts";
 import { fail, type Result, succeed } from "../lib/result.ts";
 import {
@@ -89,15 +96,11 @@ export class Controls {
     this.#next();
   }
 
-  /** Creates a topic; the same shape again is the same topic. */
-  createTopic(request: {
-    readonly name: string;
-    readonly partitions: number;
-    readonly mode: WriteMode;
-    readonly ttlMs: number;
-    readonly maxBytes: number;
-  }): Promise<Result<{ readonly topicId: number; readonly created: boolean }, Refusal>> {
-    const { name, partitions, mode, ttlMs, maxBytes } = request;
+  /** Creates a topic; the same settings again are the same topic. */
+  createTopic(
+    shape: TopicShape,
+  ): Promise<Result<{ readonly topicId: number; readonly created: boolean }, Refusal>> {
+    const { name, partitions, mode, ttlMs = 0, maxBytes = 0 } = shape;
     return this.submit<{ readonly topicId: number; readonly created: boolean }>(() => {
       const { state } = this.#replica;
       if (!isName(name))
@@ -107,12 +110,11 @@ export class Controls {
       }
       const known = state.byName(name);
       if (known !== undefined) {
-        return known.partitions === partitions && known.mode === mode
-          ? { answer: succeed({ topicId: known.id, created: false }) }
-          : refused(
-              "topic_exists",
-              `Topic ${name} has ${known.partitions} partitions and the mode ${known.mode}, not ${partitions} and ${mode}`,
-            );
+        const refusal = shapeRefusal(known, shape);
+        return {
+          answer:
+            refusal === undefined ? succeed({ topicId: known.id, created: false }) : fail(refusal),
+        };
       }
       if (
         state.topicCount >= this.#limits.topicsMax ||

@@ -204,14 +204,17 @@ export class Clients {
     const control: PendingControl = { kind: "create", name, partitions, rule };
     shadow.controls.add(control);
     const known = shadow.byName(name);
-    const request = { name, partitions, mode: "sealed" as const, ...rule };
+    // A create without a rule says nothing of one, and is for any topic of the same shape.
+    const maxBytes = isLimited ? rule.maxBytes : undefined;
+    const request = { name, partitions, mode: "sealed" as const, ttlMs: undefined, maxBytes };
     this.#ask(node, `create ${name} ${partitions}`, node.broker.createTopic(request), (result) => {
       shadow.controls.delete(control);
       if (!result.ok) {
-        // While it was queued the topic may have gone, and come back in another shape.
+        // While it was queued the topic may have gone, and come back in another shape. Rules may change at any time.
         const shapes = [known, shadow.byName(name)].map((topic) => topic?.partitions.length);
+        const mayDiffer = isLimited || shapes.some((shape) => shape !== partitions);
         claim(
-          result.error.code === "topic_exists" && shapes.some((shape) => shape !== partitions),
+          result.error.code === "topic_exists" && mayDiffer,
           `Creating ${name} with ${partitions} partitions is refused with ${result.error.code}`,
         );
         return;

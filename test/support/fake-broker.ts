@@ -1,6 +1,7 @@
 // A broker in memory behind the HTTP room's port, so that contract tests run in milliseconds.
 // It keeps the promises of the port that a client can see, and has levers for the ones that need a bad day.
 
+import { shapeRefusal, type TopicShape } from "../../src/broker/mod.ts";
 import type {
   AddedView,
   BackupStream,
@@ -16,7 +17,6 @@ import type {
   RecordBatch,
   RetentionView,
   TopicView,
-  WriteMode,
 } from "../../src/http/mod.ts";
 import { fail, type Result, succeed } from "../../src/lib/result.ts";
 import { BackupWriter } from "../../src/log/backup-format.ts";
@@ -356,21 +356,17 @@ export class FakeBroker implements BrokerPort {
     return undefined;
   }
 
-  async createTopic(request: {
-    readonly name: string;
-    readonly partitions: number;
-    readonly mode: WriteMode;
-    readonly ttlMs: number;
-    readonly maxBytes: number;
-  }): Promise<Result<{ readonly topicId: number; readonly created: boolean }, Refusal>> {
+  async createTopic(
+    shape: TopicShape,
+  ): Promise<Result<{ readonly topicId: number; readonly created: boolean }, Refusal>> {
     await this.#turn();
-    const { name, partitions, mode } = request;
+    const { name, partitions, mode, ttlMs = 0, maxBytes = 0 } = shape;
     const existing = this.#topics.get(name);
     if (existing !== undefined) {
-      if (existing.partitions !== partitions || existing.mode !== mode) {
-        return fail(refuse("topic_exists", undefined, { partitions: existing.partitions }));
-      }
-      return succeed({ topicId: existing.id, created: false });
+      const refusal = shapeRefusal({ ...existing, rule: existing.retention }, shape);
+      return refusal === undefined
+        ? succeed({ topicId: existing.id, created: false })
+        : fail(refusal);
     }
     const topic: Topic = {
       id: this.#nextTopicId++,
@@ -380,7 +376,7 @@ export class FakeBroker implements BrokerPort {
       ranges: Array.from({ length: partitions }, () => ({ startOffset: 0, records: [] })),
       groups: new Map(),
       keys: new Map(),
-      retention: { ttlMs: request.ttlMs, maxBytes: request.maxBytes },
+      retention: { ttlMs, maxBytes },
       turn: 0,
     };
     this.#topics.set(name, topic);

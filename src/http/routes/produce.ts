@@ -134,8 +134,8 @@ class Producer implements WriteHandler {
       name,
       partitions: limits.TOPIC_PARTITIONS_DEFAULT,
       mode: this.#rooms.config.rocket.defaultMode,
-      ttlMs: 0,
-      maxBytes: 0,
+      ttlMs: undefined,
+      maxBytes: undefined,
     };
     waiters.suspend(slot);
     deadlines.bound(broker.createTopic(shape), timeoutMs).then(

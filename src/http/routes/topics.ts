@@ -22,7 +22,7 @@ const CREATE: RouteDoc = {
   id: "createTopic",
   summary: "Create a topic",
   description:
-    "Creating it again with the same shape answers the same; with another shape it is refused.",
+    "Creating it again with the same settings answers the same; with others it is refused. Rules of retention that are left out may be as they are.",
   tag: "topics",
   access: "full",
   body: CreateTopicBody,
@@ -75,8 +75,8 @@ export const topicRoutes = (rooms: HttpRooms): readonly Route[] => [
           name: body.name,
           partitions: body.partitions ?? limits.TOPIC_PARTITIONS_DEFAULT,
           mode: body.mode ?? rooms.config.rocket.defaultMode,
-          ttlMs: body.retention?.ttl_ms ?? 0,
-          maxBytes: body.retention?.max_bytes ?? 0,
+          ttlMs: body.retention?.ttl_ms,
+          maxBytes: body.retention?.max_bytes,
         }),
       );
       if (!created.ok) return created;

@@ -19,6 +19,8 @@ import type { ClusterWorld } from "./world.ts";
 const NEVER = Number.POSITIVE_INFINITY;
 const TOPIC_NAMES = ["orders", "events", "logs"];
 const GROUPS = ["g1", "billing"];
+/** What a create says of retention: nothing, and so it is for topics of any rule. */
+const NO_RULES = { ttlMs: undefined, maxBytes: undefined };
 /** Nothing of what was refused so is in the log: it may be sent elsewhere. */
 const ELSEWHERE: readonly ErrorCode[] = [
   "redirect_to_leader",
@@ -330,7 +332,7 @@ export class Clients {
   #create(client: Client): void {
     const name = this.#pick(TOPIC_NAMES.slice(0, this.#world.plan.topics));
     const partitions = 1 + this.#prng.below(this.#world.plan.partitionsMax);
-    const request = { name, partitions, mode: "sealed" as const, ttlMs: 0, maxBytes: 0 };
+    const request = { name, partitions, mode: "sealed" as const, ...NO_RULES };
     this.ask(client, {
       what: `create ${name} ${partitions}`,
       isRepeatable: true,

@@ -79,6 +79,29 @@ export function topicTests(client: () => ContractClient): void {
       );
     });
 
+    test("with other retention it is topic_exists, which says what differs", async () => {
+      const body = { name: freshName(), partitions: 1 };
+      const create = (retention: object | undefined) =>
+        client().post("/broker/topics", { ...body, ...(retention && { retention }) });
+
+      expect((await create({ ttl_ms: 60_000 })).status).toBe(200);
+      for (const same of [undefined, {}, { ttl_ms: 60_000 }, { ttl_ms: 60_000, max_bytes: 0 }])
+        expect({ same, status: (await create(same)).status }).toEqual({ same, status: 200 });
+      const refusal = await client().refused(
+        create({ ttl_ms: 1, max_bytes: 1000 }),
+        409,
+        "topic_exists",
+      );
+      expect(refusal).toMatchObject({
+        message: `Topic ${body.name} exists with retention.ttl_ms 60000, not 1; retention.max_bytes 0, not 1000`,
+        differs: "retention.ttl_ms,retention.max_bytes",
+      });
+      const other = client().post("/broker/topics", { name: body.name, partitions: 2 });
+      expect(await client().refused(other, 409, "topic_exists")).toMatchObject({
+        differs: "partitions",
+      });
+    });
+
     test.each([{}, { name: "" }])(
       "the body %j is missing_topic, with the documented reply",
       async (body) => {

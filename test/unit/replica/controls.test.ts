@@ -27,6 +27,33 @@ describe("a topic", () => {
     expect(node.refusal(node.broker.createTopic(shape("t", 4)))).toBe("topic_exists");
   });
 
+  test("is made again with the rules it has now, or without a word about them, and with no others", () => {
+    const node = SimNode.ready(simDisk());
+    const made = {
+      name: "t",
+      partitions: 1,
+      mode: "sealed",
+      ttlMs: 1000,
+      maxBytes: undefined,
+    } as const;
+    const { topicId } = node.good(node.broker.createTopic(made));
+    const again = (rules: { readonly ttlMs?: number; readonly maxBytes?: number }) =>
+      node.broker.createTopic({ ...made, ttlMs: undefined, ...rules });
+    const isSame = { topicId, created: false };
+
+    expect(node.good(again({}))).toEqual(isSame);
+    expect(node.good(again({ ttlMs: 1000 }))).toEqual(isSame);
+    expect(node.good(again({ ttlMs: 1000, maxBytes: 0 }))).toEqual(isSame);
+    expect(node.refusal(again({ ttlMs: 2000 }))).toBe("topic_exists");
+    expect(node.refusal(again({ ttlMs: 0 }))).toBe("topic_exists");
+    expect(node.refusal(again({ maxBytes: 1 }))).toBe("topic_exists");
+
+    const rule = { topic: "t", partition: undefined, ttlMs: 2000, maxBytes: undefined };
+    node.good(node.broker.setRetention(rule));
+    expect(node.good(again({ ttlMs: 2000 }))).toEqual(isSame);
+    expect(node.refusal(again({ ttlMs: 1000 }))).toBe("topic_exists");
+  });
+
   test.each([
     ["", 1],
     ["a b", 1],

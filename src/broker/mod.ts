@@ -7,4 +7,9 @@ export { KeyWindow } from "./key-window.ts";
 export { choosePartition, isName, PARTITIONS_MAX } from "./names.ts";
 export { BrokerState, modeNumber, type Topic } from "./state.ts";
 export { hashState } from "./state-hash.ts";
-export { shapeRefusal, type TopicShape } from "./topic-shape.ts";
+export {
+  noSuchPartition,
+  noSuchTopic,
+  shapeRefusal,
+  type TopicShape,
+} from "./topic-refusals.ts";

@@ -1,5 +1,6 @@
 // Finds what a request names, or says why it cannot be found.
 
+import { noSuchPartition, noSuchTopic } from "../broker/mod.ts";
 import { fail, type Result, succeed } from "../lib/result.ts";
 import { type Refusal, refuse } from "../model/errors.ts";
 import type { Grant } from "./auth.ts";
@@ -12,18 +13,8 @@ import { isName, NAME_RULE } from "./schemas/parameters.ts";
 /** The refusal for a topic that is not there: it may not be named, its name may be none, or it may not exist. */
 export function noTopic(name: string): Refusal {
   if (name === "") return refuse("missing_topic");
-  return isName(name)
-    ? refuse("topic_not_found", `Topic ${name} does not exist`, { topic: name })
-    : invalidParameter("topic", name, NAME_RULE);
+  return isName(name) ? noSuchTopic(name) : invalidParameter("topic", name, NAME_RULE);
 }
-
-/** The refusal for a partition that is not there. */
-export const noPartition = (topic: TopicView, partition: number): Refusal =>
-  refuse(
-    "partition_not_found",
-    `Topic ${topic.name} has no partition ${partition}: it has ${topic.partitions}, from 0`,
-    { partitions: topic.partitions },
-  );
 
 /** Why this node answers no reads of records and topics now; undefined when it does, whoever leads. */
 export function readGate(rooms: HttpRooms): Refusal | undefined {
@@ -60,5 +51,5 @@ export function findPartition(
   if (!topic.ok) return topic;
   const elsewhere = recordsGate(rooms, topic.value);
   if (elsewhere !== undefined) return fail(elsewhere);
-  return partition < topic.value.partitions ? topic : fail(noPartition(topic.value, partition));
+  return partition < topic.value.partitions ? topic : fail(noSuchPartition(topic.value, partition));
 }

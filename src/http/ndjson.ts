@@ -41,7 +41,7 @@ export function splitLines(body: Uint8Array, recordBytesMax: number): Result<Lin
         }
       }
       if (end - start > recordBytesMax) return fail(tooLarge("Line", end - start, recordBytesMax));
-      if (count === limits.NDJSON_RECORDS_MAX) return fail(tooMany());
+      if (count === limits.NDJSON_RECORDS_MAX) return fail(tooMany(count + countLines(body, at)));
       if (count * 2 === ranges.length) ranges = grown(ranges);
       ranges[count * 2] = start;
       ranges[count * 2 + 1] = end;
@@ -53,10 +53,26 @@ export function splitLines(body: Uint8Array, recordBytesMax: number): Result<Lin
   return succeed({ ranges, count });
 }
 
-const tooMany = (): Refusal =>
-  refuse("payload_too_large", `Request body has more lines than ${limits.NDJSON_RECORDS_MAX}`, {
-    max_records: limits.NDJSON_RECORDS_MAX,
-  });
+const tooMany = (gotRecords: number): Refusal =>
+  refuse(
+    "payload_too_large",
+    `Request body has ${gotRecords} records: the limit is ${limits.NDJSON_RECORDS_MAX}`,
+    { max_records: limits.NDJSON_RECORDS_MAX, got_records: gotRecords },
+  );
+
+/** How many lines with content begin at `at` or later. */
+function countLines(body: Uint8Array, at: number): number {
+  let count = 0;
+  for (let start = at; start < body.length; ) {
+    const newline = body.indexOf(NEWLINE, start);
+    const end = newline < 0 ? body.length : newline;
+    const isEmpty =
+      end === start || (end === newline && end - start === 1 && body[start] === RETURN);
+    if (!isEmpty) count += 1;
+    start = end + 1;
+  }
+  return count;
+}
 
 function grown(full: Int32Array): Int32Array {
   const larger = new Int32Array(full.length * 2);

@@ -4,6 +4,8 @@
 import {
   isName,
   modeNumber,
+  noSuchPartition,
+  noSuchTopic,
   PARTITIONS_MAX,
   shapeRefusal,
   type Topic,
@@ -153,7 +155,7 @@ export class Controls {
   deleteTopic(name: string): Promise<Result<{ readonly deletedRecords: number }, Refusal>> {
     return this.submit(() => {
       const topic = this.#replica.state.byName(name);
-      if (topic === undefined) return refused("topic_not_found");
+      if (topic === undefined) return { answer: fail(noSuchTopic(name)) };
       // Records that arrive from here on would stand behind the deletion in the log.
       topic.isBeingDeleted = true;
       return {
@@ -186,27 +188,24 @@ export class Controls {
   ): Promise<Result<undefined, Refusal>> {
     const replica = this.#replica;
     const { partition, offset } = request;
-    const refusal = (
-      code: Refusal["code"],
-      message?: string,
-    ): Promise<Result<undefined, Refusal>> =>
-      isSettled
-        ? Promise.resolve(fail(refuse(code, message)))
-        : this.#settled(() => this.#commit(request, true));
+    const refused = (reason: Refusal): Promise<Result<undefined, Refusal>> =>
+      isSettled ? Promise.resolve(fail(reason)) : this.#settled(() => this.#commit(request, true));
     const gate = replica.writeGate();
     if (gate !== undefined) return Promise.resolve(fail(gate));
     const topic = replica.state.byName(request.topic);
-    if (topic === undefined || topic.isBeingDeleted) return refusal("topic_not_found");
+    if (topic === undefined || topic.isBeingDeleted) return refused(noSuchTopic(request.topic));
     const nextOffset = topic.nextOffset[partition];
-    if (nextOffset === undefined) return refusal("partition_not_found");
+    if (nextOffset === undefined) return refused(noSuchPartition(topic, partition));
     if (!isName(request.group))
-      return refusal("invalid_parameter", "A group name is 1 to 120 of A-Z a-z 0-9 . _ -");
+      return refused(refuse("invalid_parameter", "A group name is 1 to 120 of A-Z a-z 0-9 . _ -"));
     if (!Number.isSafeInteger(offset) || offset < 0)
-      return refusal("invalid_parameter", "offset is an integer from 0");
+      return refused(refuse("invalid_parameter", "offset is an integer from 0"));
     if (offset >= nextOffset) {
-      return refusal(
-        "invalid_parameter",
-        `Cannot commit offset ${offset}: the partition ends before ${nextOffset}`,
+      return refused(
+        refuse(
+          "invalid_parameter",
+          `Cannot commit offset ${offset}: the partition ends before ${nextOffset}`,
+        ),
       );
     }
     const group = encodeText(request.group);
@@ -214,9 +213,8 @@ export class Controls {
     const committedOffset = replica.state.groups.get(topic.id, partition, group);
     if (committedOffset >= offset) return Promise.resolve(succeed(undefined));
     if (committedOffset < 0 && replica.state.groups.size >= this.#limits.groupsMax) {
-      return refusal(
-        "overloaded",
-        `Cannot begin another group: the limit is ${this.#limits.groupsMax}`,
+      return refused(
+        refuse("overloaded", `Cannot begin another group: the limit is ${this.#limits.groupsMax}`),
       );
     }
     if (replica.callbacks.size >= this.#limits.waitingMax) return Promise.resolve(fail(TOO_MANY));
@@ -267,8 +265,8 @@ export class Controls {
     const nextOffset = topic?.nextOffset[partition];
     if (!isSettled && (nextOffset === undefined || beforeOffset > nextOffset))
       return this.#settled(() => this.#deleteBefore(request, true));
-    if (topic === undefined) return Promise.resolve(fail(refuse("topic_not_found")));
-    if (nextOffset === undefined) return Promise.resolve(fail(refuse("partition_not_found")));
+    if (topic === undefined) return Promise.resolve(fail(noSuchTopic(request.topic)));
+    if (nextOffset === undefined) return Promise.resolve(fail(noSuchPartition(topic, partition)));
     if (!Number.isSafeInteger(beforeOffset) || beforeOffset < 0) {
       return Promise.resolve(
         fail(refuse("invalid_parameter", "before_offset is an integer from 0")),
@@ -293,7 +291,8 @@ export class Controls {
     bytesBelow: number,
   ): Promise<Result<{ readonly deletedCount: number; readonly freedBytes: number }, Refusal>> {
     return this.submit(() => {
-      if (this.#replica.state.byId(topic.id) === undefined) return refused("topic_not_found");
+      if (this.#replica.state.byId(topic.id) === undefined)
+        return { answer: fail(noSuchTopic(topic.name)) };
       const oldStart = topic.startOffset[partition] ?? 0;
       const oldBytes = topic.bytesBelow[partition] ?? 0;
       if (startOffset <= oldStart) return { answer: succeed({ deletedCount: 0, freedBytes: 0 }) };
@@ -325,11 +324,12 @@ export class Controls {
     const { partition } = request;
     return this.submit(() => {
       const topic = request.topic === "*" ? undefined : state.byName(request.topic);
-      if (topic === undefined && request.topic !== "*") return refused("topic_not_found");
+      if (topic === undefined && request.topic !== "*")
+        return { answer: fail(noSuchTopic(request.topic)) };
       if (topic === undefined && partition !== undefined)
         return refused("invalid_parameter", "topic * takes no partition");
       if (topic !== undefined && partition !== undefined && partition >= topic.partitions)
-        return refused("partition_not_found");
+        return { answer: fail(noSuchPartition(topic, partition)) };
       const present = state.ruleAt(topic, partition);
       const ttlMs = request.ttlMs ?? present.ttlMs;
       const maxBytes = request.maxBytes ?? present.maxBytes;

@@ -1,12 +1,12 @@
 // The replica as the HTTP room asks for it: writes to their ways in, reads from applied state. Holds no state of its own.
 
-import type { Topic } from "../broker/mod.ts";
+import { noSuchPartition, type Topic } from "../broker/mod.ts";
 import type { KeyEntry } from "../kv/mod.ts";
 import { InvariantError } from "../lib/assert.ts";
 import { encodeText } from "../lib/bytes.ts";
 import { fail, type Result, succeed } from "../lib/result.ts";
 import { partitionKey } from "../log/mod.ts";
-import { type Refusal, refuse } from "../model/errors.ts";
+import type { Refusal } from "../model/errors.ts";
 import type { KvWrite } from "../model/kv.ts";
 import type { ProduceRequest } from "../model/produce.ts";
 import type { RecordSlice } from "../model/record.ts";
@@ -279,7 +279,8 @@ export class NodeBroker {
     const { partition, beforeOffset } = request;
     const gate = this.writeGate();
     if (gate !== undefined) return Promise.resolve(fail(gate));
-    if (partition >= topic.partitions) return Promise.resolve(fail(refuse("partition_not_found")));
+    if (partition >= topic.partitions)
+      return Promise.resolve(fail(noSuchPartition(topic, partition)));
     return Promise.resolve(succeed(this.rocket.deleteBefore(topic, partition, beforeOffset)));
   }
 

@@ -1,7 +1,7 @@
 // Decides a produce: topic, partition, duplicate, expectation, room. What passes is encoded into the open entry with its
 // offsets; what does not never enters the log.
 
-import { choosePartition, type Topic } from "../broker/mod.ts";
+import { choosePartition, noSuchPartition, type Topic } from "../broker/mod.ts";
 import { type Refusal, refuse } from "../model/errors.ts";
 import type { ProduceRequest } from "../model/produce.ts";
 import { Batcher } from "./batcher.ts";
@@ -35,10 +35,7 @@ export class Producer {
     const topic = replica.state.byId(request.topicId);
     if (topic === undefined || topic.isBeingDeleted) return refuse("topic_not_found");
     if (request.partition >= topic.partitions) {
-      return refuse(
-        "partition_not_found",
-        `Topic ${topic.name} has ${topic.partitions} partitions, not partition ${request.partition}`,
-      );
+      return noSuchPartition(topic, request.partition);
     }
     if (topic.mode === "rocket") {
       const partition =

@@ -1,7 +1,13 @@
 // Decides a transaction: looks at everything that it expects and everything that it is to do, by the applied state and by what
 // the log says beyond it, then puts all of it into one entry, or nothing. An entry is durable, committed and applied whole.
 
-import { choosePartition, isName, type Topic } from "../broker/mod.ts";
+import {
+  choosePartition,
+  isName,
+  noSuchPartition,
+  noSuchTopic,
+  type Topic,
+} from "../broker/mod.ts";
 import { decodeText, encodeText } from "../lib/bytes.ts";
 import { fail, type Result, succeed } from "../lib/result.ts";
 import { CHUNK_COMMAND_BYTES } from "../model/command-codec.ts";
@@ -172,17 +178,8 @@ export class Transactions {
   /** A topic and one of its partitions, or why they cannot be used. */
   #topic(name: string, partition: number): Result<Topic, Refusal> {
     const topic = this.#parts.replica.state.byName(name);
-    if (topic === undefined || topic.isBeingDeleted)
-      return fail(refuse("topic_not_found", `Topic ${name} does not exist`));
-    if (partition >= topic.partitions) {
-      return fail(
-        refuse(
-          "partition_not_found",
-          `Topic ${name} has no partition ${partition}: it has ${topic.partitions}, from 0`,
-        ),
-      );
-    }
-    return succeed(topic);
+    if (topic === undefined || topic.isBeingDeleted) return fail(noSuchTopic(name));
+    return partition < topic.partitions ? succeed(topic) : fail(noSuchPartition(topic, partition));
   }
 
   /** Gives each record its partition and offset. */

@@ -1,7 +1,12 @@
 // A broker in memory behind the HTTP room's port, so that contract tests run in milliseconds.
 // It keeps the promises of the port that a client can see, and has levers for the ones that need a bad day.
 
-import { shapeRefusal, type TopicShape } from "../../src/broker/mod.ts";
+import {
+  noSuchPartition,
+  noSuchTopic,
+  shapeRefusal,
+  type TopicShape,
+} from "../../src/broker/mod.ts";
 import type {
   AddedView,
   BackupStream,
@@ -237,7 +242,7 @@ export class FakeBroker implements BrokerPort {
       fields: { failed: { [part]: at }, ...refusal.fields },
     });
     const missing = (name: string): Refusal | undefined =>
-      this.#topics.has(name) ? undefined : refuse("topic_not_found");
+      this.#topics.has(name) ? undefined : noSuchTopic(name);
     for (const [at, one] of expect.entries()) {
       if (one.kind === "key") {
         const current = this.#fakeKeys.casOf(one.namespace, one.key);
@@ -261,8 +266,9 @@ export class FakeBroker implements BrokerPort {
     for (const [at, { topic: name, partition }] of produce.entries()) {
       const gone = missing(name);
       if (gone !== undefined) return failed(gone, "produce", at);
-      if (partition >= this.#topics.get(name)!.partitions)
-        return failed(refuse("partition_not_found"), "produce", at);
+      const topic = this.#topics.get(name)!;
+      if (partition >= topic.partitions)
+        return failed(noSuchPartition(topic, partition), "produce", at);
     }
     for (const [at, { topic: name, group, partition, offset }] of commit.entries()) {
       const gone = missing(name);

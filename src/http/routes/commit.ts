@@ -1,7 +1,8 @@
 // The route by which a group says how far it has come.
 
+import { noSuchPartition } from "../../broker/mod.ts";
 import { fail, succeed } from "../../lib/result.ts";
-import { findTopic, noPartition } from "../lookup.ts";
+import { findTopic } from "../lookup.ts";
 import { textReply } from "../replies.ts";
 import type { HttpRooms } from "../rooms.ts";
 import { guarded, type Route, type RouteDoc, withJson } from "../route.ts";
@@ -28,7 +29,7 @@ export const commitRoutes = (rooms: HttpRooms): readonly Route[] => [
       const topic = findTopic(rooms, call.grant, body.topic);
       if (!topic.ok) return topic;
       if (body.partition >= topic.value.partitions)
-        return fail(noPartition(topic.value, body.partition));
+        return fail(noSuchPartition(topic.value, body.partition));
       // Whether the offset is past the end is for the leader to say: this node may lag.
       const committed = await rooms.deadlines.bound(rooms.broker.commit(body));
       return committed.ok ? succeed(textReply('{"ok":true}')) : committed;

@@ -1,12 +1,13 @@
 // Routes that append records. The hot path of the node: it reads one header, one URL and one body,
 // and makes no object per request beyond the promise of the reply.
 
+import { noSuchPartition } from "../../broker/mod.ts";
 import { limits } from "../../config/mod.ts";
 import { type Refusal, refuse } from "../../model/errors.ts";
 import type { ProduceRequest } from "../../model/produce.ts";
 import { encodeHeaders } from "../../model/record.ts";
 import type { Grant } from "../auth.ts";
-import { noPartition, noTopic } from "../lookup.ts";
+import { noTopic } from "../lookup.ts";
 import { splitLines } from "../ndjson.ts";
 import { ProduceQuery, readProduceQuery } from "../produce-query.ts";
 import { batchReply, singleReply } from "../replies.ts";
@@ -103,7 +104,7 @@ class Producer implements WriteHandler {
       this.#createTopic(slot, topicName, again, timeoutMs);
       return "later";
     }
-    if (query.partition >= topic.partitions) return noPartition(topic, query.partition);
+    if (query.partition >= topic.partitions) return noSuchPartition(topic, query.partition);
 
     const produce = this.#request;
     produce.topicId = topic.id;

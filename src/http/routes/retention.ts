@@ -1,8 +1,9 @@
 // Routes that remove records: a floor at once, or rules that go on working.
 
+import { noSuchPartition } from "../../broker/mod.ts";
 import { fail, succeed } from "../../lib/result.ts";
 import { refuse } from "../../model/errors.ts";
-import { findTopic, noPartition } from "../lookup.ts";
+import { findTopic } from "../lookup.ts";
 import { jsonReply } from "../replies.ts";
 import type { HttpRooms } from "../rooms.ts";
 import { guarded, notWholeNode, type Route, type RouteDoc, withJson } from "../route.ts";
@@ -42,7 +43,7 @@ export const retentionRoutes = (rooms: HttpRooms): readonly Route[] => [
       const topic = findTopic(rooms, call.grant, body.topic);
       if (!topic.ok) return topic;
       if (body.partition >= topic.value.partitions)
-        return fail(noPartition(topic.value, body.partition));
+        return fail(noSuchPartition(topic.value, body.partition));
       const removed = await rooms.deadlines.bound(
         rooms.broker.deleteBefore({
           topic: body.topic,
@@ -66,7 +67,7 @@ export const retentionRoutes = (rooms: HttpRooms): readonly Route[] => [
         const topic = findTopic(rooms, call.grant, body.topic);
         if (!topic.ok) return topic;
         if (body.partition !== undefined && body.partition >= topic.value.partitions) {
-          return fail(noPartition(topic.value, body.partition));
+          return fail(noSuchPartition(topic.value, body.partition));
         }
       }
       const set = await rooms.deadlines.bound(

@@ -123,6 +123,7 @@ function transactionOf(
       refuse(
         "payload_too_large",
         `A transaction has ${parts} parts: the limit is ${TRANSACTION_PARTS_MAX}`,
+        { max_parts: TRANSACTION_PARTS_MAX, got_parts: parts },
       ),
     );
   }

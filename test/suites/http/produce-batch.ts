@@ -103,12 +103,13 @@ export function produceBatchTests(client: () => ContractClient): void {
     test("more lines than the limit are refused", async () => {
       const topic = await client().topic();
 
-      await client().refused(
-        client().post(at(topic), "x\n".repeat(100_001)),
+      const refusal = await client().refused(
+        client().post(at(topic), `${"x\n".repeat(100_001)}\r\n\n"y"\nz`),
         413,
         "payload_too_large",
       );
 
+      expect(refusal).toMatchObject({ max_records: 100_000, got_records: 100_003 });
       expect(await values(topic)).toEqual([]);
     });
 

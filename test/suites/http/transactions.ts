@@ -195,7 +195,17 @@ export function transactionTests(client: () => ContractClient): void {
 
       expect([noTopic.status, noTopic.json.error]).toEqual([404, "topic_not_found"]);
       expect(noTopic.json.failed).toEqual({ produce: 0 });
+      expect(noTopic.json).toHaveProperty("topic");
       expect([noPartition.status, noPartition.json.error]).toEqual([404, "partition_not_found"]);
+      expect(noPartition.json).toMatchObject({ failed: { produce: 0 }, partitions: 1 });
+    });
+
+    test("more parts than one may have are refused, with how many there were", async () => {
+      const tooMany = Array.from({ length: 1000 }, () => ({ kv: "n/k", cas: 0 }));
+      const reply = await transact({ expect: tooMany, kv: [{ op: "delete", key: "n/k" }] });
+
+      expect([reply.status, reply.json.error]).toEqual([413, "payload_too_large"]);
+      expect(reply.json).toMatchObject({ max_parts: 1000, got_parts: 1001 });
     });
 
     test("a token covers every topic and namespace that is named, or none of it happens", async () => {

@@ -1,7 +1,22 @@
-// What a topic is asked to be when it is made, and whether one that is there already is that.
+// Why a topic is not what a request takes it for: it is not there, has fewer partitions, or other settings.
 
 import { type Refusal, refuse } from "../model/errors.ts";
 import type { Topic, WriteMode } from "./state.ts";
+
+/** The refusal for a topic that does not exist. */
+export const noSuchTopic = (name: string): Refusal =>
+  refuse("topic_not_found", `Topic ${name} does not exist`, { topic: name });
+
+/** The refusal for a partition that a topic does not have. */
+export const noSuchPartition = (
+  { name, partitions }: Pick<Topic, "name" | "partitions">,
+  partition: number,
+): Refusal =>
+  refuse(
+    "partition_not_found",
+    `Topic ${name} has no partition ${partition}: it has ${partitions}, from 0`,
+    { partitions },
+  );
 
 /** What a request to make a topic says. */
 export interface TopicShape {

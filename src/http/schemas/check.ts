@@ -10,10 +10,15 @@ const SHOWN_CHARS_MAX = 64;
 const asJson = (input: unknown): string | undefined =>
   JSON.stringify(input, (_, value: unknown) => (typeof value === "bigint" ? `${value}` : value));
 
-const shown = (input: unknown): string => {
+/** A value as a sentence shows it. What a number beyond 2^53 was before it was read is not known. */
+function shown(input: unknown): string {
+  if (input === "") return "empty";
+  if (typeof input === "bigint") return `${input}`;
+  if (typeof input === "number" && Math.abs(input) > Number.MAX_SAFE_INTEGER)
+    return "a number beyond 2^53";
   const text = typeof input === "string" ? input : (asJson(input) ?? "nothing");
   return text.length > SHOWN_CHARS_MAX ? `${text.slice(0, SHOWN_CHARS_MAX)}…` : text;
-};
+}
 
 const nameOf = (issue: v.BaseIssue<unknown>): string =>
   issue.path?.map((item) => String(item.key)).join(".") ?? "body";
@@ -48,12 +53,19 @@ function refusalOf(issues: readonly v.BaseIssue<unknown>[]): Refusal {
   return invalidParameter(nameOf(issue), issue.input, issue.message);
 }
 
+/** What a schema wants that has no words of its own. Goes on after "it". */
+function ruleOf({ expected }: v.BaseIssue<unknown>): string {
+  if (expected === "Object") return "must be an object";
+  if (expected === "Array") return "must be a list";
+  return `must be ${expected}`;
+}
+
 /** Checks a value that was read already. */
 export function check<Out>(
   schema: v.GenericSchema<unknown, Out>,
   input: unknown,
 ): Result<Out, Refusal> {
-  const parsed = v.safeParse(schema, input);
+  const parsed = v.safeParse(schema, input, { message: ruleOf });
   return parsed.success ? succeed(parsed.output) : fail(refusalOf(parsed.issues));
 }
 

@@ -1,9 +1,9 @@
 // Puts the routes on an Elysia app, and answers what no route takes: unknown paths, wrong methods, OPTIONS.
 
 import { Elysia } from "elysia";
-import { refuse } from "../model/errors.ts";
+import { type Refusal, refuse } from "../model/errors.ts";
 import type { HttpRooms } from "./rooms.ts";
-import { failed, type Params, type Route } from "./route.ts";
+import { failed, grantOf, type Params, type Route, refusalOf } from "./route.ts";
 import { decodePathText } from "./schemas/parameters.ts";
 import { pathOf } from "./target.ts";
 
@@ -110,7 +110,22 @@ function readable(params: Readonly<Record<string, string | null>>): Params {
   return params as Params;
 }
 
+/** Without a token nobody learns which paths there are; the methods of one are no secret. */
+function refusalOfPlaces(
+  rooms: HttpRooms,
+  places: readonly Place[],
+  request: Request,
+): Refusal | undefined {
+  if (request.method === "OPTIONS" && places.length > 0) return undefined;
+  const isOpen = places.some(({ routes }) =>
+    routes.values().some(({ access }) => access === "open"),
+  );
+  return isOpen ? undefined : refusalOf(grantOf(rooms, request), "read");
+}
+
 function answerLeftOver(rooms: HttpRooms, places: readonly Place[], request: Request): Response {
+  const refusal = refusalOfPlaces(rooms, places, request);
+  if (refusal !== undefined) return rooms.errors.reply(refusal);
   if (places.length === 0) {
     return rooms.errors.reply(
       refuse("route_not_found", `No route has the path ${pathOf(request.url).slice(0, 200)}`),

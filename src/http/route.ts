@@ -74,6 +74,10 @@ export type Outcome = Result<Response, Refusal>;
 /** Serves one request: answers or refuses, and never rejects for a cause a client can meet. */
 export type Handler = (call: Call) => Outcome | Promise<Outcome>;
 
+/** What the token of a request allows; undefined when it has none that is known. */
+export const grantOf = ({ authority }: HttpRooms, { headers }: Request): Grant | undefined =>
+  authority.grant(headers.get("authorization"));
+
 /** Checks a token against what a route asks; undefined when it may pass. */
 export function refusalOf(grant: Grant | undefined, access: Access): Refusal | undefined {
   if (grant === undefined) return refuse("unauthorized");
@@ -172,7 +176,7 @@ export function guarded(rooms: HttpRooms, doc: RouteDoc, handler: Handler): Rout
   };
   const admit = (request: Request, params: Params): Result<Grant | undefined, Refusal> => {
     if (doc.access === "open") return succeed(undefined);
-    const grant = rooms.authority.grant(request.headers.get("authorization"));
+    const grant = grantOf(rooms, request);
     const refusal = refusalOf(grant, doc.access) ?? scopeRefusal(doc, grant, params) ?? gate();
     return refusal === undefined ? succeed(grant) : fail(refusal);
   };

@@ -32,6 +32,26 @@ export function authTests(client: () => ContractClient): void {
       }
     });
 
+    test.each([
+      ["GET", "/nothing"],
+      ["GET", "/"],
+      ["POST", "/broker/topics/a/b/c"],
+      ["OPTIONS", "/nothing"],
+      ["PUT", "/broker/topics"],
+      ["PATCH", "/broker/topics/x/produce"],
+      ["GET", "/broker/commit"],
+      ["DELETE", "/kv/n"],
+    ])("%s %s tells nothing without a token", async (method, path) => {
+      for (const token of [null, "wrong"])
+        await client().refused(client().call(method, path, { token }), 401, "unauthorized");
+    });
+
+    test("an open path says without a token which methods it takes", async () => {
+      const reply = await client().call("DELETE", "/health", { token: null });
+
+      expect([reply.status, reply.headers.get("allow")]).toEqual([405, "GET, HEAD, OPTIONS"]);
+    });
+
     test("another scheme is no bearer token", async () => {
       const basic = `Basic ${btoa("dev:dev")}`;
       const reply = await client().get("/broker/topics", {
@@ -118,11 +138,15 @@ export function authTests(client: () => ContractClient): void {
         Array.from({ length: 6 }, () => client().get("/broker/topics", { token: "slow" })),
       );
       const limited = calls.filter((reply) => reply.status === 429);
+      const elsewhere = await Promise.all(
+        Array.from({ length: 3 }, () => client().get("/nothing", { token: "slow" })),
+      );
 
       expect(calls.filter((reply) => reply.status === 200).length).toBeGreaterThanOrEqual(2);
       expect(limited.length).toBeGreaterThanOrEqual(3);
       expect(limited[0]?.json.error).toBe("rate_limited");
       expect(limited[0]?.headers.get("retry-after")).toBe("1");
+      expect(elsewhere.map(({ status }) => status)).toContain(429);
     });
 
     test("over the day's number it is rate_limited until midnight", async () => {

@@ -13,11 +13,12 @@ function recordingLogger(lines: string[]) {
 }
 
 test.each([
-  ["no host, as HTTP/1.0 allows", "GET /nothing HTTP/1.0\r\n\r\n"],
-  ["an empty host", "GET /nothing HTTP/1.1\r\nHost: \r\nConnection: close\r\n\r\n"],
-  ["a host that is none", "GET /nothing HTTP/1.1\r\nHost: a b\r\nConnection: close\r\n\r\n"],
-  ["half an address as target", "GET http://[/nothing HTTP/1.0\r\nHost: a\r\n\r\n"],
-])("%s: a path that is not there is not found, and not a failure of the node", async (_, text) => {
+  ["no host, as HTTP/1.0 allows", "GET /nothing HTTP/1.0\r\n"],
+  ["an empty host", "GET /nothing HTTP/1.1\r\nHost: \r\nConnection: close\r\n"],
+  ["a host that is none", "GET /nothing HTTP/1.1\r\nHost: a b\r\nConnection: close\r\n"],
+  ["half an address as target", "GET http://[/nothing HTTP/1.0\r\nHost: a\r\n"],
+])("%s: a path that is not there is not found, and not a failure of the node", async (_, head) => {
+  const text = `${head}Authorization: Bearer dev\r\n\r\n`;
   const lines: string[] = [];
   await using server = await startFake(SETTINGS, recordingLogger(lines));
 

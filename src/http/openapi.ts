@@ -29,7 +29,7 @@ function schemaOf(schema: v.GenericSchema): Record<string, unknown> {
     target: "openapi-3.0",
     typeMode: "input",
     // Checks by a function cannot be shown; their rule stands beside them as a pattern or in words.
-    ignoreActions: ["check", "safe_integer", "raw_transform"],
+    ignoreActions: ["check", "raw_transform"],
   });
   return withoutEmptyLists(rest);
 }
@@ -67,12 +67,17 @@ function requestBodyOf(route: RouteDoc): object {
   return { requestBody: { required: true, content } };
 }
 
-function replyOf(reply: RouteDoc["reply"], description: string): object {
-  const content =
+function replyOf(
+  reply: RouteDoc["reply"],
+  description: string,
+  otherForms: readonly string[] = [],
+): object {
+  const asText = (type: string) => [type, { schema: { type: "string" } }] as const;
+  const form =
     typeof reply === "string"
-      ? { [reply]: { schema: { type: "string" } } }
-      : { "application/json": { schema: schemaOf(reply) } };
-  return { description, content };
+      ? asText(reply)
+      : (["application/json", { schema: schemaOf(reply) }] as const);
+  return { description, content: Object.fromEntries([form, ...otherForms.map(asText)]) };
 }
 
 /** The `detail` of a route: the only thing the plugin is shown. */
@@ -86,10 +91,14 @@ function detailOf(route: RouteDoc): Record<string, unknown> {
     summary: route.summary,
     description: route.description ?? `${route.summary}.`,
     tags: [route.tag],
-    parameters: [...parametersOf("path", route.params), ...parametersOf("query", route.query)],
+    parameters: [
+      ...parametersOf("path", route.params),
+      ...parametersOf("query", route.query),
+      ...(route.headers ?? []).map((header) => ({ ...header, in: "header", required: false })),
+    ],
     ...requestBodyOf(route),
     responses: {
-      "200": replyOf(route.reply, "Done"),
+      "200": replyOf(route.reply, "Done", route.otherForms),
       ...Object.fromEntries(others),
       ...((isWrite(route) || route.mayRedirect === true) && {
         "307": { $ref: "#/components/responses/Redirected" },

@@ -11,6 +11,13 @@ import type { Grant } from "./auth.ts";
 import type { HttpRooms } from "./rooms.ts";
 import { checkJson, type ParameterSchema } from "./schemas/check.ts";
 
+/** A header that a request may have, as the OpenAPI document shows it. */
+export interface HeaderDoc {
+  readonly name: string;
+  readonly description: string;
+  readonly schema: Readonly<Record<string, unknown>>;
+}
+
 /** What a route says of itself. */
 export interface RouteDoc {
   readonly method: "GET" | "POST" | "PUT" | "DELETE";
@@ -39,10 +46,14 @@ export interface RouteDoc {
   readonly mayRedirect?: boolean;
   readonly params?: ParameterSchema;
   readonly query?: ParameterSchema;
+  /** Those that it reads beside the token. Not `Accept`: the document tells that one by the forms of the reply. */
+  readonly headers?: readonly HeaderDoc[];
   /** `bytes`: the body is taken as it is. */
   readonly body?: GenericSchema | "bytes";
   /** The schema of a JSON reply, or the content type of another. */
   readonly reply: GenericSchema | string;
+  /** Content types that the reply has when it is asked for in another form. */
+  readonly otherForms?: readonly string[];
   /** Other replies than the usual ones, by status. */
   readonly otherReplies?: Readonly<Record<number, GenericSchema>>;
 }

@@ -29,6 +29,7 @@ export const JOIN_DOC: RouteDoc = {
   query: StreamQuery,
   body: JoinBody,
   reply: JoinReply,
+  otherForms: ["application/x-ndjson"],
 };
 
 const SIDES = ["left", "right"] as const;

@@ -107,7 +107,15 @@ const LIST: RouteDoc = {
   access: "read",
   params: NamespacePath,
   query: ListKeysQuery,
+  headers: [
+    {
+      name: "Last-Event-ID",
+      description: "Of a watch: the last `batch_id` that was received; it goes on after it.",
+      schema: { type: "integer", minimum: 0 },
+    },
+  ],
   reply: ListKeysReply,
+  otherForms: ["text/event-stream"],
 };
 
 /** The routes. */

@@ -17,6 +17,15 @@ import { ProduceBatchReply, ProduceReply } from "../schemas/replies.ts";
 import { ProduceQuerySchema, TopicPath } from "../schemas/requests.ts";
 import { type WriteCall, type WriteHandler, writeRoute } from "../write-route.ts";
 
+/** The headers that every CloudEvent has. */
+const CLOUD_EVENT = Object.entries({
+  "ce-id":
+    "With it the record is a CloudEvent in binary mode: all headers that start with `ce-` are kept with it and come back on consume.",
+  "ce-source": "Of a CloudEvent: where it happened.",
+  "ce-specversion": "Of a CloudEvent: the version of the specification.",
+  "ce-type": "Of a CloudEvent: what happened.",
+}).map(([name, description]) => ({ name, description, schema: { type: "string" } }));
+
 const SINGLE: RouteDoc = {
   method: "POST",
   path: "/broker/topics/:topic/produce",
@@ -28,6 +37,7 @@ const SINGLE: RouteDoc = {
   access: "write",
   params: TopicPath,
   query: ProduceQuerySchema,
+  headers: CLOUD_EVENT,
   body: "bytes",
   reply: ProduceReply,
 };
@@ -43,6 +53,7 @@ const BATCH: RouteDoc = {
   access: "write",
   params: TopicPath,
   query: ProduceQuerySchema,
+  headers: CLOUD_EVENT,
   body: "bytes",
   reply: ProduceBatchReply,
 };

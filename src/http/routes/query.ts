@@ -34,6 +34,7 @@ export const QUERY_DOC: RouteDoc = {
   query: StreamQuery,
   body: QueryBody,
   reply: QueryReply,
+  otherForms: ["application/x-ndjson"],
 };
 
 /** Bounds of every query and join. */

@@ -21,12 +21,20 @@ const DOC: RouteDoc = {
   id: "tail",
   summary: "Stream records as they come",
   description:
-    "Server-Sent Events whose `id` is the offset; a reconnect with `Last-Event-ID` goes on after it. With `Accept: application/x-ndjson` one JSON record per line instead.",
+    "Server-Sent Events whose `id` is the offset; a reconnect with `Last-Event-ID` goes on after it. With `Accept: application/x-ndjson` one JSON record per line instead, or with `encoding=raw` bare values as `application/octet-stream`.",
   tag: "records",
   access: "read",
   params: PartitionPath,
   query: TailQuery,
+  headers: [
+    {
+      name: "Last-Event-ID",
+      description: "The last offset that was received: the stream goes on after it.",
+      schema: { type: "integer", minimum: 0 },
+    },
+  ],
   reply: "text/event-stream",
+  otherForms: ["application/x-ndjson", "application/octet-stream"],
   mayRedirect: true,
 };
 

@@ -152,5 +152,44 @@ export function adminTests(client: () => ContractClient): void {
       expect(Object.keys(json.paths)).toContain("/broker/topics/{topic}/produce-ndjson");
       expect(json.info.description).toContain("`topic_not_found` (404)");
     });
+
+    test("the document has every form of a reply, and the headers that are read", async () => {
+      const { paths } = (await client().get("/openapi.json", { token: null })).json;
+      const forms = (method: string, path: string): string[] =>
+        Object.keys(paths[path][method].responses["200"].content);
+      const headers = (method: string, path: string): string[] =>
+        paths[path][method].parameters
+          .filter((parameter: { readonly in: string }) => parameter.in === "header")
+          .map(({ name }: { readonly name: string }) => name);
+      const tail = "/broker/tail/{topic}/{partition}";
+      const [events, lines] = ["text/event-stream", "application/x-ndjson"];
+      const cloudEvent = ["ce-id", "ce-source", "ce-specversion", "ce-type"];
+
+      expect(forms("get", tail)).toEqual([events, lines, "application/octet-stream"]);
+      expect(forms("get", "/kv/{namespace}")).toEqual(["application/json", events]);
+      expect(forms("post", "/broker/query")).toEqual(["application/json", lines]);
+      expect(forms("post", "/broker/join")).toEqual(["application/json", lines]);
+      expect(headers("get", tail)).toEqual(["Last-Event-ID"]);
+      expect(headers("get", "/kv/{namespace}")).toEqual(["Last-Event-ID"]);
+      for (const route of ["produce", "produce-ndjson"])
+        expect(headers("post", `/broker/topics/{topic}/${route}`)).toEqual(cloudEvent);
+    });
+
+    test("the document bounds the integers of bodies", async () => {
+      const { paths } = (await client().get("/openapi.json", { token: null })).json;
+      const bodies = JSON.stringify(
+        Object.values<Record<string, { readonly requestBody?: object }>>(paths).flatMap((path) =>
+          Object.values(path).map(({ requestBody }) => requestBody),
+        ),
+      );
+      const create = paths["/broker/topics"].post.requestBody.content["application/json"].schema;
+
+      expect(create.properties.partitions).toMatchObject({
+        type: "integer",
+        minimum: 1,
+        maximum: 256,
+      });
+      expect(bodies).not.toContain('"type":"number"');
+    });
   });
 }

@@ -158,7 +158,10 @@ export class KeyValues {
     return isLive && deadlineMs > 0 && deadlineMs <= this.#replica.entryTime();
   }
 
-  /** Why these steps cannot be taken together; undefined when there is room. What is under way counts as if it were there. */
+  /**
+   * Why these steps cannot be taken together; undefined when there is room for what they leave. What is under way counts as
+   * if it were there, and what goes makes room for nobody else before it is gone.
+   */
   overBudget(steps: readonly KvStep[]): Refusal | undefined {
     const { kv } = this.#replica;
     const { keysMax, bytesMax, namespacesMax } = this.#limits;
@@ -169,16 +172,16 @@ export class KeyValues {
       return refuse("overloaded", `Cannot begin another namespace: the limit is ${namespacesMax}`, {
         limit: namespacesMax,
       });
-    const keys = puts.filter(({ namespace, key }) => !this.#view(namespace, key).isLive).length;
+    const keys = steps.reduce((sum, step) => sum + this.#newKeys(step), 0);
     if (keys > 0 && kv.liveCount + this.#pending.weight + keys > keysMax)
       return refuse(
         "overloaded",
         `Cannot store another key: the limit is ${keysMax} (RF_SHARED_ENTRIES)`,
         { limit: keysMax },
       );
-    const bytes = puts.reduce((sum, step) => sum + this.#growth(step), 0);
+    const bytes = steps.reduce((sum, step) => sum + this.#growth(step), 0);
     const present = kv.liveBytes + kv.liveCount * KEY_OVERHEAD_BYTES + this.#bytes.weight;
-    if (bytes === 0 || present + bytes <= bytesMax) return undefined;
+    if (bytes <= 0 || present + bytes <= bytesMax) return undefined;
     return refuse(
       "overloaded",
       `Cannot store ${bytes} more bytes of keys and values: the limit is ${bytesMax} (RF_KV_BYTES)`,
@@ -186,11 +189,18 @@ export class KeyValues {
     );
   }
 
-  /** Bytes that a put takes beyond those that its key takes now. */
+  /** How many keys a step adds: -1 when it takes one away. */
+  #newKeys({ namespace, key, value }: KvStep): number {
+    const { isLive } = this.#view(namespace, key);
+    return Number(value !== undefined) - Number(isLive);
+  }
+
+  /** Bytes that a step takes beyond those that its key takes now; below 0 when it gives some back. */
   #growth({ namespace, key, value }: KvStep): number {
     const { bytes } = this.#view(namespace, key);
     const before = bytes === 0 ? 0 : bytes + KEY_OVERHEAD_BYTES;
-    return Math.max(0, key.length + (value?.length ?? 0) + KEY_OVERHEAD_BYTES - before);
+    const after = value === undefined ? 0 : key.length + value.length + KEY_OVERHEAD_BYTES;
+    return after - before;
   }
 
   get #namespaceCount(): number {
@@ -232,7 +242,7 @@ export class KeyValues {
     const bytes = isLive ? key.length + value.length : 0;
     const after = { cas: cas + 1, isLive, deadlineMs: isLive ? deadlineMs : 0, bytes };
     const isNew = isLive && !before.isLive;
-    const growth = isLive ? this.#growth(step) : 0;
+    const growth = this.#growth(step);
     this.#pending.set(pendingName(namespaceId, key), after, openIndex, isNew ? 1 : 0);
     if (growth > 0) this.#bytes.set("", undefined, openIndex, growth);
     return cas + 1;

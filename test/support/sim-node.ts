@@ -29,6 +29,7 @@ export interface SimNodeOptions {
   readonly limits?: Partial<LogLimits>;
   readonly settings?: { readonly idempotencyTtlMs: number; readonly idempotencyKeysMax: number };
   readonly rocket?: RocketLimits;
+  readonly keyLimits?: { readonly keysMax?: number; readonly bytesMax?: number };
 }
 
 const LIMITS: LogLimits = {
@@ -106,6 +107,7 @@ export class SimNode {
       keysMax: 10_000,
       bytesMax: 1 << 26,
       namespacesMax: 100,
+      ...options.keyLimits,
     };
     this.broker = new NodeBroker(this.replica, limits, options.rocket);
   }
@@ -222,6 +224,23 @@ export class SimNode {
   refusedProduce(...args: Parameters<SimNode["send"]>): string {
     const outcome = this.outcome(this.send(...args));
     return "refused" in outcome ? outcome.refused.code : "none";
+  }
+
+  /** Sends changes of keys of the namespace `n` as one transaction, those without a value deletions; how it ended. */
+  transactKeys(...steps: (readonly [key: string, value?: string])[]): ProduceOutcome {
+    const waiter = this.#nextWaiter++;
+    const encoder = new TextEncoder();
+    const kv = steps.map(([key, value]) => ({
+      namespace: "n",
+      key: encoder.encode(key),
+      value: value === undefined ? undefined : encoder.encode(value),
+      ttlMs: 0,
+    }));
+    const parts = { idempotencyKey: undefined, expect: [], produce: [], commit: [], kv };
+    const transaction = { ...parts, ack: "configured" } as const;
+    const refused = this.broker.transact(waiter, transaction, () => undefined);
+    if (refused !== undefined) this.outcomes.set(waiter, { refused });
+    return this.outcome(waiter);
   }
 
   /** Values of a range, read as a client would: again and again until it has them all. */

@@ -8,6 +8,7 @@ export { choosePartition, isName, PARTITIONS_MAX } from "./names.ts";
 export { BrokerState, modeNumber, type Topic } from "./state.ts";
 export { hashState } from "./state-hash.ts";
 export {
+  NO_ROCKET_KEY,
   noSuchPartition,
   noSuchTopic,
   shapeRefusal,

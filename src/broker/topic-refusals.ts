@@ -1,4 +1,5 @@
-// Why a topic is not what a request takes it for: it is not there, has fewer partitions, or other settings.
+// Why a topic is not what a request takes it for: it is not there, has fewer partitions, is kept in memory, or has other
+// settings.
 
 import { type Refusal, refuse } from "../model/errors.ts";
 import type { Topic, WriteMode } from "./state.ts";
@@ -17,6 +18,12 @@ export const noSuchPartition = (
     `Topic ${name} has no partition ${partition}: it has ${partitions}, from 0`,
     { partitions },
   );
+
+/** The refusal of a produce with a key to a rocket topic. */
+export const NO_ROCKET_KEY = refuse(
+  "invalid_parameter",
+  "A rocket topic takes no idempotency_key: what it remembers is not durable",
+);
 
 /** What a request to make a topic says. */
 export interface TopicShape {

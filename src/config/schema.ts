@@ -91,7 +91,7 @@ export const ConfigSchema = v.object({
   ),
   RF_AUTO_CREATE_TOPICS: onOff(
     false,
-    "A produce to a topic that does not exist creates it, with 8 partitions.",
+    "A produce to a topic that does not exist creates it, with 8 partitions, unless it would be refused.",
   ),
   RF_TLS_CERT: optionalPath("Certificate chain for HTTPS, PEM. Needs RF_TLS_KEY."),
   RF_TLS_KEY: optionalPath(

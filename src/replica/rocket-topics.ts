@@ -2,7 +2,7 @@
 // of the log. A record is answered without waiting for a disk or a peer; it ends with this leader, its offset is never given
 // again: whoever leads next begins behind the last block that was reserved.
 
-import type { Topic } from "../broker/mod.ts";
+import { NO_ROCKET_KEY, type Topic } from "../broker/mod.ts";
 import { partitionKey } from "../log/mod.ts";
 import { COMMAND_HEADER_BYTES, putCommand } from "../model/command-codec.ts";
 import { type Refusal, refuse } from "../model/errors.ts";
@@ -19,10 +19,6 @@ const WAITING_MAX = 10_000;
 const RESERVED_BYTES = COMMAND_HEADER_BYTES + 16;
 
 const TOO_MANY = refuse("overloaded", "Too many requests wait for offsets to be reserved");
-const NO_KEY = refuse(
-  "invalid_parameter",
-  "A rocket topic takes no idempotency_key: what it remembers is not durable",
-);
 
 /** A partition while this node leads. */
 interface Lane {
@@ -66,7 +62,7 @@ export class RocketTopics {
     partition: number,
     request: ProduceRequest,
   ): Refusal | undefined {
-    if (request.idempotencyKey !== undefined) return NO_KEY;
+    if (request.idempotencyKey !== undefined) return NO_ROCKET_KEY;
     const bytes = Batcher.dataBytes(request);
     const bytesMax = this.#ring.requestBytesMax;
     if (bytes > bytesMax) {

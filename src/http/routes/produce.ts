@@ -1,7 +1,7 @@
 // Routes that append records. The hot path of the node: it reads one header, one URL and one body,
 // and makes no object per request beyond the promise of the reply.
 
-import { noSuchPartition } from "../../broker/mod.ts";
+import { NO_ROCKET_KEY, noSuchPartition, noSuchTopic } from "../../broker/mod.ts";
 import { limits } from "../../config/mod.ts";
 import { type Refusal, refuse } from "../../model/errors.ts";
 import type { ProduceRequest } from "../../model/produce.ts";
@@ -112,6 +112,8 @@ class Producer implements WriteHandler {
     if (topic === undefined) {
       const refusal = noTopic(topicName);
       if (!config.createsTopics || refusal.code !== "topic_not_found") return refusal;
+      const other = this.#refusalOfNew(topicName, body);
+      if (other !== undefined) return other;
       this.#createTopic(slot, topicName, again, timeoutMs);
       return "later";
     }
@@ -138,6 +140,20 @@ class Producer implements WriteHandler {
     waiters.extend(slot, timeoutMs);
     const waiter = waiters.taken(slot, this.#rooms.stats.traffic(topic.id));
     return broker.produce(waiter, produce);
+  }
+
+  /** Why a topic that is made now would not take the produce: then it is not made. */
+  #refusalOfNew(name: string, body: Uint8Array): Refusal | undefined {
+    const { recordBytesMax, rocket } = this.#rooms.config;
+    const { partition, expectedOffset, idempotencyKey } = this.#query;
+    const partitions = limits.TOPIC_PARTITIONS_DEFAULT;
+    if (partition >= partitions) return noSuchPartition({ name, partitions }, partition);
+    if (expectedOffset > 0) return noSuchTopic(name);
+    if (rocket.defaultMode === "rocket" && idempotencyKey !== undefined) return NO_ROCKET_KEY;
+    if (!this.#isBatch) return undefined;
+    // In a copy: lines are unwrapped where they are, and are to be cut again when the topic is there.
+    const lines = splitLines(body.slice(), recordBytesMax);
+    return lines.ok ? undefined : lines.error;
   }
 
   #createTopic(slot: number, name: string, again: () => void, timeoutMs: number): void {

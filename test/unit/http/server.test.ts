@@ -210,11 +210,45 @@ test("a topic is created by its first record when the configuration says so", as
 
   expect(replies.map(({ json }) => json.offset).sort()).toEqual([0, 1, 2]);
   await client.refused(client.post("/broker/topics/a%2Fb/produce", "x"), 400, "invalid_parameter");
-  await client.refused(
-    client.post("/broker/topics/new/produce?partition=8", "x"),
-    404,
-    "partition_not_found",
-  );
+});
+
+test.each([
+  ["produce?partition=8", "x", 404, "partition_not_found"],
+  ["produce?expected_offset=1", "x", 404, "topic_not_found"],
+  ["produce-ndjson", "\r\n\n", 400, "no_valid_messages"],
+  ["produce-ndjson", "x\n".repeat(100_001), 413, "payload_too_large"],
+])("a produce that is refused makes no topic: %s", async (route, body, status, code) => {
+  await using server = await startFake({ RF_AUTO_CREATE_TOPICS: "1" });
+  const client = await ContractClient.connect(server.url);
+
+  await client.refused(client.post(`/broker/topics/new/${route}`, body), status, code);
+
+  expect((await client.get("/broker/topics")).json.topics).toEqual([]);
+});
+
+test("a batch that makes its topic is stored as it came", async () => {
+  await using server = await startFake({ RF_AUTO_CREATE_TOPICS: "1" });
+  const client = await ContractClient.connect(server.url);
+  const path = "/broker/topics/new/produce-ndjson?partition=0&expected_offset=0";
+
+  await client.post(path, '"a\\nb"\n{"n":1}\n"\\u0041"');
+  const { json } = await client.get("/broker/consume/new/g/0");
+
+  expect(json.messages.map(({ value }: { readonly value: string }) => value)).toEqual([
+    "a\nb",
+    '{"n":1}',
+    "A",
+  ]);
+});
+
+test("a produce with a key makes no topic where topics are in memory only", async () => {
+  await using server = await startFake({ RF_AUTO_CREATE_TOPICS: "1", RF_ROCKET: "1" });
+  const client = await ContractClient.connect(server.url);
+  const path = "/broker/topics/new/produce?idempotency_key=k";
+
+  await client.refused(client.post(path, "x"), 400, "invalid_parameter");
+
+  expect((await client.get("/broker/topics")).json.topics).toEqual([]);
 });
 
 test("metrics and docs want a token when the configuration says so", async () => {

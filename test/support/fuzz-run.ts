@@ -1,7 +1,6 @@
 // One run of the HTTP fuzzer against a running node: workers that draw from the seed, well-behaved and slow clients beside
 // them, and at the end the count of what was stored, of memory and of descriptors.
 
-import { readdirSync, readFileSync } from "node:fs";
 import { Prng } from "../../src/lib/prng.ts";
 import { Canary } from "./fuzz-canary.ts";
 import { FuzzOracle } from "./fuzz-oracle.ts";
@@ -10,6 +9,7 @@ import { SHAPES } from "./fuzz-shapes.ts";
 import { SlowClients } from "./fuzz-slow.ts";
 import { FUZZ_TOPICS, spoilBytes } from "./fuzz-values.ts";
 import { Wire } from "./fuzz-wire.ts";
+import { descriptors, resident, settle } from "./process-resources.ts";
 
 /** Tokens of the node: the fuzzer's reaches its own topics alone, `whole` everything, the canary's its own. */
 export const FUZZ_SETTINGS: Readonly<Record<string, string>> = {
@@ -56,7 +56,6 @@ export interface FuzzOutcome {
 const ANSWER_MS_MAX = 30_000;
 /** Bytes that may be no whole request are given this long to be answered. */
 const SPOILED_MS_MAX = 25;
-const SETTLE_MS_MAX = 30_000;
 const PROGRESS_REQUESTS = 50_000;
 const ONCE = "fuzz.once";
 const SMUGGLED = "fuzz.smuggled";
@@ -342,17 +341,4 @@ const shownRequest = ({ bytes }: FuzzRequest): string =>
 interface Page {
   readonly messages: readonly { readonly offset: number; readonly value: string }[];
   readonly truncated: boolean;
-}
-
-function resident(pid: number, name = "VmRSS"): number {
-  const status = readFileSync(`/proc/${pid}/status`, "utf8");
-  return Number(new RegExp(`${name}:\\s+(\\d+)`).exec(status)?.[1]) / 1024;
-}
-
-const descriptors = (pid: number): number => readdirSync(`/proc/${pid}/fd`).length;
-
-/** Waits until it is so, or long enough. */
-async function settle(isSettled: () => boolean): Promise<void> {
-  const deadline = performance.now() + SETTLE_MS_MAX;
-  while (!isSettled() && performance.now() < deadline) await Bun.sleep(100);
 }

@@ -163,11 +163,17 @@ export const pagePaths: readonly string[] = [
   ...Object.keys(ALIASES),
 ];
 
+/** Pages that were asked for, as they are sent: a thousand readers who are slow hold one text, and it is made once. */
+const RENDERED = new Map<Page, string>();
+
 /** A page as HTML; undefined when there is none. */
 export function page(path: string): string | undefined {
   const wanted = Object.hasOwn(ALIASES, path) ? ALIASES[path] : path;
   const found = PAGES.find((known) => known.path === wanted);
-  return found === undefined ? undefined : render(found.markdown, found);
+  if (found === undefined) return undefined;
+  const html = RENDERED.get(found) ?? render(found.markdown, found);
+  RENDERED.set(found, html);
+  return html;
 }
 
 /** The list of pages. */
